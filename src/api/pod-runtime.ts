@@ -179,7 +179,11 @@ export interface PodRuntime {
   reopenContainerLog(id: string): Promise<void>;
 
   /** Runs a command to its end and collects output (probes, hooks). Rejects with `timeout` after the time. */
-  execSync(id: string, command: string[], timeoutSeconds: number): Promise<{ exitCode: number; stdout: Uint8Array; stderr: Uint8Array }>;
+  execSync(
+    id: string,
+    command: string[],
+    timeoutSeconds: number,
+  ): Promise<{ exitCode: number; stdout: Uint8Array; stderr: Uint8Array }>;
   /** Interactive exec; resolves with the exit code. */
   exec(id: string, command: string[], tty: boolean, streams: RuntimeStreams): Promise<number>;
   attach(id: string, tty: boolean, streams: RuntimeStreams): Promise<void>;
@@ -189,10 +193,20 @@ export interface PodRuntime {
   /** Undefined when the image is not there. Resolves names like `docker inspect` does. */
   imageStatus(image: string): Promise<RuntimeImage | undefined>;
   /** Returns the image's id. `auth` is one entry of a dockerconfigjson. */
-  pullImage(image: string, auth?: { username?: string; password?: string; auth?: string; identityToken?: string }): Promise<string>;
+  pullImage(
+    image: string,
+    auth?: { username?: string; password?: string; auth?: string; identityToken?: string },
+  ): Promise<string>;
   listImages(): Promise<RuntimeImage[]>;
   removeImage(image: string): Promise<void>;
-  imageFsInfo(): Promise<{ usedBytes: number; capacityBytes: number; availableBytes: number; inodesUsed: number; inodes: number; inodesFree: number }>;
+  imageFsInfo(): Promise<{
+    usedBytes: number;
+    capacityBytes: number;
+    availableBytes: number;
+    inodesUsed: number;
+    inodes: number;
+    inodesFree: number;
+  }>;
 
   stats(containerIds?: string[]): Promise<ContainerUsage[]>;
   /** Ends when the signal aborts. */

@@ -9,7 +9,8 @@ export class Emitter<T> {
   }
 
   emit(value: T): void {
-    for (const listener of [...this.#listeners]) {
+    // A Set may change while it is walked: one that removes itself is fine.
+    for (const listener of this.#listeners) {
       try {
         listener(value);
       } catch (error) {

@@ -62,7 +62,7 @@ export function errorMessage(thrown: unknown): string {
 /** The message of any thrown value followed by those of its causes, for the log and for `--debug`. */
 export function errorChain(thrown: unknown): string {
   const parts: string[] = [];
-  for (let at: unknown = thrown; at !== undefined && at !== null && parts.length < 8; ) {
+  for (let at: unknown = thrown; at !== undefined && at !== null && parts.length < 8;) {
     parts.push(errorMessage(at));
     at = at instanceof Error ? at.cause : undefined;
   }

@@ -45,7 +45,12 @@ export class TaskGroup {
     const task = (async () => work(this.signal))()
       .catch((error: unknown) => {
         if (this.signal.aborted && errorCode(error) === "cancelled") return;
-        this.#log.error("A background task failed.", { group: this.name, task: name, error, stack: (error as Error)?.stack });
+        this.#log.error("A background task failed.", {
+          group: this.name,
+          task: name,
+          error,
+          stack: (error as Error)?.stack,
+        });
       })
       .finally(() => this.#running.delete(task));
     this.#running.set(task, name);
@@ -82,7 +87,12 @@ export class TaskGroup {
 
   /** A group that stops with this one. */
   child(name: string): TaskGroup {
-    const child = new TaskGroup({ name: `${this.name}/${name}`, log: this.#log, clock: this.#clock, signal: this.signal });
+    const child = new TaskGroup({
+      name: `${this.name}/${name}`,
+      log: this.#log,
+      clock: this.#clock,
+      signal: this.signal,
+    });
     this.#children.add(child);
     return child;
   }
@@ -101,7 +111,9 @@ export class TaskGroup {
     const outcome = await Promise.race([settled, expired]);
     clearTimeout(timer);
     if (outcome === "expired") {
-      throw new GantryError("timeout", `${this.name} did not stop within ${deadlineMs} ms.`, { data: { running: this.running } });
+      throw new GantryError("timeout", `${this.name} did not stop within ${deadlineMs} ms.`, {
+        data: { running: this.running },
+      });
     }
   }
 }

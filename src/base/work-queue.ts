@@ -52,10 +52,13 @@ export class WorkQueue {
       if (before.at <= at) return;
       clearTimeout(before.timer);
     }
-    const timer = setTimeout(() => {
-      this.#timers.delete(key);
-      this.add(key);
-    }, Math.min(ms, 2 ** 31 - 1));
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(key);
+        this.add(key);
+      },
+      Math.min(ms, 2 ** 31 - 1),
+    );
     this.#timers.set(key, { at, timer });
   }
 

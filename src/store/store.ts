@@ -70,7 +70,11 @@ export interface Store {
   /** Compare-and-swap on modRevision. Throws `conflict` with `data.current` (StoredValue or undefined). */
   update(key: string, value: Uint8Array, expectedRevision: number, options?: WriteOptions): Promise<StoredValue>;
   /** Compare-and-delete; same errors. The result is the deleted value and the deletion's revision. */
-  delete(key: string, expectedRevision: number, options?: WriteOptions): Promise<{ deleted: StoredValue; revision: number }>;
+  delete(
+    key: string,
+    expectedRevision: number,
+    options?: WriteOptions,
+  ): Promise<{ deleted: StoredValue; revision: number }>;
 
   /** Ends when the signal aborts; throws `gone` at the start when `afterRevision` is compacted. */
   watch(options: WatchOptions): AsyncIterable<WatchBatch>;
