@@ -26,6 +26,8 @@ export interface WatchQuery extends ListQuery {
   resourceVersion: string;
   /** The watch ends, without error, when this aborts. */
   signal: AbortSignal;
+  /** Deliver BOOKMARK events too (an object with only a resourceVersion): progress to resume from. */
+  bookmarks?: boolean;
 }
 
 export type PatchType =
@@ -39,6 +41,15 @@ export interface WriteQuery {
   subresource?: string;
   fieldManager?: string;
   dryRun?: boolean;
+  /** Server-side apply: take fields over from other managers. */
+  force?: boolean;
+}
+
+/** One line of discovery. */
+export interface ServedResource extends ResourceRef {
+  kind: string;
+  namespaced: boolean;
+  verbs: readonly string[];
 }
 
 export interface DeleteQuery {
@@ -67,6 +78,14 @@ export interface KubeClient {
     query?: WriteQuery,
   ): Promise<T>;
   delete(resource: ResourceRef, namespace: string | undefined, name: string, query?: DeleteQuery): Promise<void>;
+  /** Deletes every object that the selectors match, in one namespace or (undefined) in all. */
+  deleteCollection(
+    resource: ResourceRef,
+    namespace: string | undefined,
+    query?: DeleteQuery & { labelSelector?: string; fieldSelector?: string },
+  ): Promise<void>;
+  /** Every resource that is served, in its group's preferred version: what garbage collection and namespace deletion walk. */
+  resources(): Promise<ServedResource[]>;
   /** POST of a subresource whose body and answer are of another kind (`pods/binding`, `serviceaccounts/token`). */
   post<T extends KubeObject>(resource: ResourceRef, namespace: string | undefined, name: string, subresource: string, body: unknown): Promise<T>;
 }
