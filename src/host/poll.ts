@@ -1,0 +1,29 @@
+import koffi from "koffi";
+
+/** A watch on a descriptor's readiness in the event loop. */
+export interface ReadinessWatch {
+  /** Ends the watch; the descriptor stays open and is the caller's. */
+  close(): void;
+  /** Lets the process end although the watch is there. */
+  unref(): void;
+}
+
+/**
+ * Calls `onReady` whenever the descriptor can be read (or has hung up): level-triggered, in the event loop, for
+ * anything that poll(2) takes, such as pidfds, sockets of any kind, inotify and event descriptors. Costs no thread.
+ */
+export function watchReadable(fd: number, onReady: (event: { hangUp: boolean }) => void): ReadinessWatch {
+  const handle = koffi.node.poll(fd, { readable: true, disconnect: true }, (event) =>
+    onReady({ hangUp: event.disconnect }),
+  );
+  return { close: () => handle.close(), unref: () => handle.unref() };
+}
+
+/** Like `watchReadable`, for room to write; `onReady` is called once. */
+export function onceWritable(fd: number, onReady: () => void): ReadinessWatch {
+  const handle = koffi.node.poll(fd, { writable: true }, () => {
+    handle.close();
+    onReady();
+  });
+  return { close: () => handle.close(), unref: () => handle.unref() };
+}
