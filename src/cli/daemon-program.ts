@@ -1,0 +1,25 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { DaemonProgram } from "#daemon/daemon-process.ts";
+
+declare const GANTRY_BUNDLED: boolean | undefined;
+
+/**
+ * How to start a daemon: the bundle beside this one, or the sources in development. V8 is told to keep its
+ * heap small: the daemons idle most of their lives.
+ */
+export function daemonProgram(): DaemonProgram {
+  const bundled = typeof GANTRY_BUNDLED === "boolean";
+  const script = bundled ? join(import.meta.dirname, "gantryd.js") : join(import.meta.dirname, "../daemon/main.ts");
+  const compileCache = bundled ? join(import.meta.dirname, "compile-cache") : undefined;
+  const env: Record<string, string> = {
+    PATH: process.env["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    HOME: process.env["HOME"] ?? "/root",
+  };
+  for (const name of ["GANTRY_LOG_LEVEL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"]) {
+    const value = process.env[name];
+    if (value !== undefined) env[name] = value;
+  }
+  if (compileCache !== undefined && existsSync(compileCache)) env["NODE_COMPILE_CACHE"] = compileCache;
+  return { node: process.execPath, nodeOptions: ["--max-semi-space-size=2", "--no-warnings"], script, env };
+}

@@ -1,0 +1,83 @@
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, rmdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join, resolve } from "node:path";
+import { GantryError, errorMessage } from "#base/errors.ts";
+import { writeFileAtomicSync } from "#host/files.ts";
+import { type InstanceConfig, instanceConfig, maxInstances } from "./instance-config.ts";
+import { defaultRoot, instancePaths } from "./instance-paths.ts";
+
+/**
+ * Which index each instance of this machine has: one symbolic link an index, `<n>` → data root. Making a
+ * link is atomic, so two `gantry up` at once never share an index.
+ */
+const claims = "/var/lib/gantry-instances";
+
+const namePattern = /^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$/;
+
+export function checkInstanceName(name: string): string {
+  if (namePattern.test(name)) return name;
+  throw new GantryError("invalid", `"${name}" cannot name an instance: use up to 30 lower-case letters, digits and dashes, not at the ends.`);
+}
+
+/** The configuration of an instance that `gantry up` has made before, or undefined. */
+export function loadInstance(name: string, root?: string): InstanceConfig | undefined {
+  const path = instancePaths({ root: resolve(root ?? defaultRoot(name)), runDir: "" }).config;
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new GantryError("internal", `${path} cannot be read: ${errorMessage(error)}.`, { cause: error });
+  }
+  try {
+    const config = JSON.parse(text) as InstanceConfig;
+    if (config.name !== name) throw new GantryError("conflict", `${path} belongs to the instance "${config.name}", not to "${name}".`);
+    return config;
+  } catch (error) {
+    if (error instanceof GantryError) throw error;
+    throw new GantryError("internal", `${path} is damaged: ${errorMessage(error)}. Restore it, or remove the instance with \`gantry reset\`.`, { cause: error });
+  }
+}
+
+function claimIndex(root: string): number {
+  mkdirSync(claims, { recursive: true, mode: 0o755 });
+  for (let index = 0; index < maxInstances; index++) {
+    const link = join(claims, String(index));
+    try {
+      symlinkSync(root, link);
+      return index;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      // A claim whose data root is gone belongs to nobody.
+      if (!existsSync(join(link, "."))) {
+        rmSync(link, { force: true });
+        index--;
+      }
+    }
+  }
+  throw new GantryError("exhausted", `This machine has ${maxInstances} Gantry instances already. Remove one with \`gantry reset --name NAME\`.`);
+}
+
+/** The instance's configuration; made now, with the lowest free index, when it does not exist. */
+export function loadOrCreateInstance(name: string, root?: string): { config: InstanceConfig; created: boolean } {
+  checkInstanceName(name);
+  const dataRoot = resolve(root ?? defaultRoot(name));
+  const known = loadInstance(name, dataRoot);
+  if (known !== undefined) return { config: known, created: false };
+  mkdirSync(dataRoot, { recursive: true, mode: 0o711 });
+  const config = instanceConfig(name, claimIndex(dataRoot), dataRoot, hostname().toLowerCase());
+  writeFileAtomicSync(instancePaths(config).config, `${JSON.stringify(config, null, 2)}\n`);
+  return { config, created: true };
+}
+
+/** Gives the index back and removes the data root. Everything that runs has ended before. */
+export function removeInstance(config: InstanceConfig): void {
+  rmSync(config.root, { recursive: true, force: true });
+  rmSync(join(claims, String(config.index)), { force: true });
+  if (existsSync(claims) && readdirSync(claims).length === 0) rmdirSync(claims);
+}
+
+/** Marks the folder so that a person who finds it knows what it is. */
+export function writeRootReadme(config: InstanceConfig): void {
+  writeFileSync(join(config.root, "README"), `Data of the Gantry instance "${config.name}". Remove it with: gantry reset --name ${config.name}\n`);
+}
