@@ -69,26 +69,30 @@ test("a huge IPv6 subnet is no problem", () => {
 
 test("whatever is allocated and released, no address is given twice", () => {
   fc.assert(
-    fc.property(fc.constantFrom("lowest" as const, "next" as const), fc.array(fc.integer({ min: -1, max: 12 })), (order, steps) => {
-      const subnet = requireCidr("10.0.0.0/28");
-      const pool = new AddressPool({ subnet, order });
-      const held: string[] = [];
-      for (const step of steps) {
-        if (step < 0) {
-          if (held.length === 14) assert.throws(() => pool.allocate());
-          else {
-            const address = pool.allocate();
-            const parsed = parseAddress(address);
-            assert.ok(parsed !== undefined && cidrContains(subnet, parsed.family, parsed.value));
-            assert.ok(!held.includes(address));
-            held.push(address);
+    fc.property(
+      fc.constantFrom("lowest" as const, "next" as const),
+      fc.array(fc.integer({ min: -1, max: 12 })),
+      (order, steps) => {
+        const subnet = requireCidr("10.0.0.0/28");
+        const pool = new AddressPool({ subnet, order });
+        const held: string[] = [];
+        for (const step of steps) {
+          if (step < 0) {
+            if (held.length === 14) assert.throws(() => pool.allocate());
+            else {
+              const address = pool.allocate();
+              const parsed = parseAddress(address);
+              assert.ok(parsed !== undefined && cidrContains(subnet, parsed.family, parsed.value));
+              assert.ok(!held.includes(address));
+              held.push(address);
+            }
+          } else if (held[step] !== undefined) {
+            pool.release(held[step]);
+            held.splice(step, 1);
           }
-        } else if (held[step] !== undefined) {
-          pool.release(held[step]);
-          held.splice(step, 1);
         }
-      }
-    }),
+      },
+    ),
   );
 });
 
