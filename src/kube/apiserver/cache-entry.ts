@@ -77,7 +77,7 @@ export class CacheEntry {
     const mark = Buffer.prototype.indexOf.call(raw, metadataMark) + metadataMark.length;
     target.set(raw.subarray(0, mark), at);
     let end = at + mark;
-    end += target.latin1Write(`"resourceVersion":"${this.revision}",`, end);
+    end += target.write(`"resourceVersion":"${this.revision}",`, end, "latin1");
     target.set(raw.subarray(mark), end);
     return end + raw.length - mark;
   }
@@ -153,7 +153,7 @@ export class CacheEvent {
 export function encodeEvent(type: string, entry: CacheEntry): Buffer {
   const head = `{"type":"${type}","object":`;
   const target = Buffer.allocUnsafe(head.length + entry.maxLength + 2);
-  let at = target.latin1Write(head, 0);
+  let at = target.write(head, 0, "latin1");
   at = entry.copyInto(target, at);
   target[at++] = 0x7d;
   target[at++] = 0x0a;

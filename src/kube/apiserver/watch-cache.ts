@@ -51,6 +51,8 @@ export class WatchCache implements FeedListener {
   #windowBytes = 0;
   /** Watches can start after this revision, or later. */
   #windowStart = 0;
+  /** Grows with every change: who derives something from the cache sees when to derive it again. */
+  #changes = 0;
   #filling: Promise<void> | undefined;
   #filled = false;
   /** Events that came while the first list was under way. */
@@ -82,6 +84,10 @@ export class WatchCache implements FeedListener {
 
   get revision(): number {
     return this.#feed.revision;
+  }
+
+  get changes(): number {
+    return this.#changes;
   }
 
   get size(): number {
@@ -295,6 +301,7 @@ export class WatchCache implements FeedListener {
   }
 
   #unsort(namespace: string): void {
+    this.#changes++;
     this.#sorted.delete("");
     if (namespace !== "") this.#sorted.delete(namespace);
   }
