@@ -1,5 +1,8 @@
 import type { Readable } from "node:stream";
+import { GantryError } from "#base/errors.ts";
 import type { HttpRequest, HttpResponse } from "./http.ts";
+import { acceptSpdyCommand } from "./remote-command-spdy.ts";
+import { acceptWebSocketCommand } from "./remote-command-websocket.ts";
 
 export interface RemoteCommandOptions {
   stdin: boolean;
@@ -42,11 +45,31 @@ export interface RemoteCommandSession {
  * SPDY/3.1. Throws `invalid` (before anything was sent) when the request is no upgrade or offers no protocol
  * that is known.
  */
-export declare function acceptRemoteCommand(
+export async function acceptRemoteCommand(
   request: HttpRequest,
   response: HttpResponse,
   options: RemoteCommandOptions,
-): Promise<RemoteCommandSession>;
+): Promise<RemoteCommandSession> {
+  const wanted = { ...options, stderr: options.stderr && !options.tty };
+  if (!wanted.stdin && !wanted.stdout && !wanted.stderr) {
+    throw new GantryError("invalid", "you must specify at least 1 of stdin, stdout, stderr");
+  }
+  if (request.upgrade === "websocket") return acceptWebSocketCommand(request, response, wanted);
+  if (request.upgrade === "spdy/3.1") return acceptSpdyCommand(request, response, wanted);
+  throw new GantryError("invalid", "Upgrade request required");
+}
+
+function isTrue(value: string | null): boolean {
+  return value === "1" || value === "true";
+}
 
 /** The options that stand in an exec or attach request's query: stdin, stdout, stderr, tty. */
-export declare function remoteCommandOptions(query: URLSearchParams): RemoteCommandOptions;
+export function remoteCommandOptions(query: URLSearchParams): RemoteCommandOptions {
+  const tty = isTrue(query.get("tty"));
+  return {
+    stdin: isTrue(query.get("stdin")),
+    stdout: isTrue(query.get("stdout")),
+    stderr: isTrue(query.get("stderr")) && !tty,
+    tty,
+  };
+}
