@@ -47,4 +47,6 @@ renameSync(join(dist, "meta.json.tmp"), join(dist, "meta.json"));
 const now = new Date();
 utimesSync(join(dist, "cli.js"), now, now);
 const bytes = Object.values(result.metafile.outputs).reduce((sum, output) => sum + output.bytes, 0);
-console.log(`built ${Object.keys(result.metafile.outputs).length} files, ${(bytes / 1e6).toFixed(1)} MB, in ${(performance.now() - started).toFixed(0)} ms`);
+console.log(
+  `built ${Object.keys(result.metafile.outputs).length} files, ${(bytes / 1e6).toFixed(1)} MB, in ${(performance.now() - started).toFixed(0)} ms`,
+);

@@ -16,7 +16,17 @@ export function daemonProgram(): DaemonProgram {
     PATH: process.env["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     HOME: process.env["HOME"] ?? "/root",
   };
-  for (const name of ["GANTRY_LOG_LEVEL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"]) {
+  for (const name of [
+    "GANTRY_LOG_LEVEL",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+  ]) {
     const value = process.env[name];
     if (value !== undefined) env[name] = value;
   }

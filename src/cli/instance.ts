@@ -8,7 +8,10 @@ export function requireInstance(options: InstanceOptions): InstanceConfig {
   const config = loadInstance(options.name, options.root);
   if (config !== undefined) return config;
   const name = options.name === "default" ? "" : ` --name ${options.name}`;
-  throw new GantryError("not-found", `There is no Gantry instance "${options.name}" on this machine${options.root === undefined ? "" : ` in ${options.root}`}. Make it with \`gantry up${name}\`.`);
+  throw new GantryError(
+    "not-found",
+    `There is no Gantry instance "${options.name}" on this machine${options.root === undefined ? "" : ` in ${options.root}`}. Make it with \`gantry up${name}\`.`,
+  );
 }
 
 /** Throws `forbidden` for anybody but root: the daemons, mounts and networks are root's. */

@@ -33,7 +33,13 @@ export class KubeRequester {
     const payload = body === undefined ? undefined : JSON.stringify(body);
     return new Promise((resolve, reject) => {
       const fail = (cause: unknown): void =>
-        reject(new GantryError("unavailable", `The API server at 127.0.0.1:${this.#port} does not answer: ${errorMessage(cause)}.`, { cause }));
+        reject(
+          new GantryError(
+            "unavailable",
+            `The API server at 127.0.0.1:${this.#port} does not answer: ${errorMessage(cause)}.`,
+            { cause },
+          ),
+        );
       const outgoing = request(
         {
           host: "127.0.0.1",
@@ -42,7 +48,13 @@ export class KubeRequester {
           path,
           agent: this.#agent,
           timeout: timeoutMs,
-          headers: { accept: "application/json", "user-agent": "gantry", ...(payload === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(payload) }) },
+          headers: {
+            accept: "application/json",
+            "user-agent": "gantry",
+            ...(payload === undefined
+              ? {}
+              : { "content-type": "application/json", "content-length": Buffer.byteLength(payload) }),
+          },
         },
         (incoming) => {
           const chunks: Buffer[] = [];

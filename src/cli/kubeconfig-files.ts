@@ -35,7 +35,12 @@ function adminKubeconfig(config: InstanceConfig): Kubeconfig {
   return {
     apiVersion: "v1",
     kind: "Config",
-    clusters: [{ name, cluster: { server: `https://127.0.0.1:${config.apiPort}`, "certificate-authority-data": base64("ca.crt") } }],
+    clusters: [
+      {
+        name,
+        cluster: { server: `https://127.0.0.1:${config.apiPort}`, "certificate-authority-data": base64("ca.crt") },
+      },
+    ],
     users: [{ name, user: { "client-certificate-data": base64("admin.crt"), "client-key-data": base64("admin.key") } }],
     contexts: [{ name, context: { cluster: name, user: name } }],
     "current-context": name,
@@ -55,17 +60,34 @@ function userKubeconfigPath(config: InstanceConfig): string {
 }
 
 function readKubeconfig(path: string): Kubeconfig {
-  const empty: Kubeconfig = { apiVersion: "v1", kind: "Config", clusters: [], users: [], contexts: [], "current-context": "" };
+  const empty: Kubeconfig = {
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [],
+    users: [],
+    contexts: [],
+    "current-context": "",
+  };
   if (!existsSync(path)) return empty;
   let parsed: unknown;
   try {
     parsed = load(readFileSync(path, "utf8"));
   } catch (cause) {
-    throw new GantryError("invalid", `${path} is no kubeconfig that can be read: ${errorMessage(cause)}. Mend it, or point KUBECONFIG elsewhere.`, { cause });
+    throw new GantryError(
+      "invalid",
+      `${path} is no kubeconfig that can be read: ${errorMessage(cause)}. Mend it, or point KUBECONFIG elsewhere.`,
+      { cause },
+    );
   }
   if (parsed === null || parsed === undefined) return empty;
   const file = parsed as Partial<Kubeconfig>;
-  return { ...empty, ...file, clusters: file.clusters ?? [], users: file.users ?? [], contexts: file.contexts ?? [] } as Kubeconfig;
+  return {
+    ...empty,
+    ...file,
+    clusters: file.clusters ?? [],
+    users: file.users ?? [],
+    contexts: file.contexts ?? [],
+  } as Kubeconfig;
 }
 
 function writeKubeconfig(path: string, file: Kubeconfig): void {

@@ -1,6 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { withInstanceOptions } from "./instance-options.ts";
-import { version } from "./version.ts";
+import { version } from "#daemon/version.ts";
 
 function seconds(text: string): number {
   const value = Number(text);
@@ -8,12 +8,15 @@ function seconds(text: string): number {
   return value;
 }
 
-const output = (): Option => new Option("-o, --output <format>", "how to print").choices(["text", "json"]).default("text");
+const output = (): Option =>
+  new Option("-o, --output <format>", "how to print").choices(["text", "json"]).default("text");
 
 /** The command tree. Each action imports its own file, so that no command pays for another. */
 export function buildProgram(): Command {
   const program = new Command("gantry")
-    .description("A container engine and a Kubernetes cluster on this machine, for the docker, kubectl and helm that you have.")
+    .description(
+      "A container engine and a Kubernetes cluster on this machine, for the docker, kubectl and helm that you have.",
+    )
     .version(version, "-V, --version", "print the version")
     .showHelpAfterError("(see --help)")
     .exitOverride()

@@ -6,15 +6,23 @@ import type { InstanceConfig } from "#daemon/instance-config.ts";
 /** Asks the node process to stop all containers and not to start any again. Throws `unavailable`. */
 export function stopContainers(config: InstanceConfig, timeoutSeconds: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const fail = (cause: unknown): void => reject(new GantryError("unavailable", `The node process could not stop its containers: ${errorMessage(cause)}.`, { cause }));
-    const outgoing = request({ socketPath: nodeAdminSocket(config), method: "POST", path: `/stop-containers?timeout=${timeoutSeconds}` }, (incoming) => {
-      let text = "";
-      incoming.on("data", (chunk: Buffer) => {
-        text += chunk.toString();
-      });
-      incoming.on("error", fail);
-      incoming.on("end", () => (incoming.statusCode === 200 ? resolve() : fail(new Error(text))));
-    });
+    const fail = (cause: unknown): void =>
+      reject(
+        new GantryError("unavailable", `The node process could not stop its containers: ${errorMessage(cause)}.`, {
+          cause,
+        }),
+      );
+    const outgoing = request(
+      { socketPath: nodeAdminSocket(config), method: "POST", path: `/stop-containers?timeout=${timeoutSeconds}` },
+      (incoming) => {
+        let text = "";
+        incoming.on("data", (chunk: Buffer) => {
+          text += chunk.toString();
+        });
+        incoming.on("error", fail);
+        incoming.on("end", () => (incoming.statusCode === 200 ? resolve() : fail(new Error(text))));
+      },
+    );
     outgoing.on("error", fail);
     outgoing.end();
   });

@@ -26,7 +26,13 @@ export function lastLogLines(config: InstanceConfig, name: DaemonName, lines = 1
  * Asks again and again until `check` says yes. Fails early, with the log, when a daemon has died.
  * `pids` are the processes that must live.
  */
-export async function waitUntil(config: InstanceConfig, what: string, timeoutSeconds: number, pids: Partial<Record<DaemonName, number>>, check: () => Promise<boolean>): Promise<void> {
+export async function waitUntil(
+  config: InstanceConfig,
+  what: string,
+  timeoutSeconds: number,
+  pids: Partial<Record<DaemonName, number>>,
+  check: () => Promise<boolean>,
+): Promise<void> {
   const deadline = performance.now() + timeoutSeconds * 1000;
   let pause = 5;
   for (;;) {
@@ -34,11 +40,17 @@ export async function waitUntil(config: InstanceConfig, what: string, timeoutSec
     for (const name of daemonNames) {
       const pid = pids[name];
       if (pid !== undefined && !isAlive(pid)) {
-        throw new GantryError("unavailable", `The ${name} process ended while Gantry waited for ${what}. The end of its log (\`gantry logs ${name}\`):\n${lastLogLines(config, name)}`);
+        throw new GantryError(
+          "unavailable",
+          `The ${name} process ended while Gantry waited for ${what}. The end of its log (\`gantry logs ${name}\`):\n${lastLogLines(config, name)}`,
+        );
       }
     }
     if (performance.now() > deadline) {
-      throw new GantryError("timeout", `${what} was not ready within ${timeoutSeconds} s. \`gantry logs\` says why; --timeout waits longer.`);
+      throw new GantryError(
+        "timeout",
+        `${what} was not ready within ${timeoutSeconds} s. \`gantry logs\` says why; --timeout waits longer.`,
+      );
     }
     await systemClock.sleep(pause);
     pause = Math.min(pause * 1.3, 100);

@@ -71,7 +71,10 @@ export async function deploySample(config: InstanceConfig, kube: KubeRequester):
   ] as const) {
     const { status, body } = await kube.send("POST", path, object);
     if (status !== 201 && status !== 409) {
-      throw new GantryError("internal", `The sample application was refused: ${(body as { message?: string }).message ?? status}.`);
+      throw new GantryError(
+        "internal",
+        `The sample application was refused: ${(body as { message?: string }).message ?? status}.`,
+      );
     }
   }
   writeFileAtomicSync(sampleMarker(config), "");

@@ -49,10 +49,16 @@ export function missingPackages(): string[] {
 export async function installPackages(packages: readonly string[]): Promise<void> {
   const command = `apt-get update && apt-get install -y ${packages.join(" ")}`;
   if (!hasProgram("apt-get")) {
-    throw new GantryError("unsupported", `These programs are missing, and there is no apt-get to install them: ${packages.join(", ")}. Install them with this machine's package manager and run \`gantry up\` again.`);
+    throw new GantryError(
+      "unsupported",
+      `These programs are missing, and there is no apt-get to install them: ${packages.join(", ")}. Install them with this machine's package manager and run \`gantry up\` again.`,
+    );
   }
   if (process.getuid?.() !== 0) {
-    throw new GantryError("forbidden", `These packages are missing: ${packages.join(", ")}. Run this once as root, then \`gantry up\` again:\n  ${command}`);
+    throw new GantryError(
+      "forbidden",
+      `These packages are missing: ${packages.join(", ")}. Run this once as root, then \`gantry up\` again:\n  ${command}`,
+    );
   }
   const env = { PATH: searchPath, DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C", ...proxySettings() };
   const install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", ...packages];

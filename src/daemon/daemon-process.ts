@@ -39,7 +39,10 @@ export function daemonPid(config: InstanceConfig, name: DaemonName): number | un
 export function writePidFile(config: InstanceConfig, name: DaemonName): void {
   const running = daemonPid(config, name);
   if (running !== undefined && running !== process.pid) {
-    throw new GantryError("already-exists", `The ${name} process of the instance "${config.name}" runs already, as process ${running}.`);
+    throw new GantryError(
+      "already-exists",
+      `The ${name} process of the instance "${config.name}" runs already, as process ${running}.`,
+    );
   }
   mkdirSync(config.runDir, { recursive: true, mode: 0o711 });
   const file: PidFile = { pid: process.pid, startTime: startTimeOf(process.pid) as string };
@@ -80,7 +83,12 @@ export function startDaemon(config: InstanceConfig, name: DaemonName, program: D
 }
 
 /** SIGTERM, then SIGKILL after `deadlineMs`. Resolves when the process is gone. */
-export async function stopDaemon(config: InstanceConfig, name: DaemonName, deadlineMs = 20_000, clock: Clock = systemClock): Promise<void> {
+export async function stopDaemon(
+  config: InstanceConfig,
+  name: DaemonName,
+  deadlineMs = 20_000,
+  clock: Clock = systemClock,
+): Promise<void> {
   const pid = daemonPid(config, name);
   if (pid === undefined) return;
   const startTime = startTimeOf(pid);

@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, rmdirSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  rmdirSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { GantryError, errorMessage } from "#base/errors.ts";
@@ -16,7 +25,10 @@ const namePattern = /^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$/;
 
 export function checkInstanceName(name: string): string {
   if (namePattern.test(name)) return name;
-  throw new GantryError("invalid", `"${name}" cannot name an instance: use up to 30 lower-case letters, digits and dashes, not at the ends.`);
+  throw new GantryError(
+    "invalid",
+    `"${name}" cannot name an instance: use up to 30 lower-case letters, digits and dashes, not at the ends.`,
+  );
 }
 
 /** The configuration of an instance that `gantry up` has made before, or undefined. */
@@ -31,11 +43,16 @@ export function loadInstance(name: string, root?: string): InstanceConfig | unde
   }
   try {
     const config = JSON.parse(text) as InstanceConfig;
-    if (config.name !== name) throw new GantryError("conflict", `${path} belongs to the instance "${config.name}", not to "${name}".`);
+    if (config.name !== name)
+      throw new GantryError("conflict", `${path} belongs to the instance "${config.name}", not to "${name}".`);
     return config;
   } catch (error) {
     if (error instanceof GantryError) throw error;
-    throw new GantryError("internal", `${path} is damaged: ${errorMessage(error)}. Restore it, or remove the instance with \`gantry reset\`.`, { cause: error });
+    throw new GantryError(
+      "internal",
+      `${path} is damaged: ${errorMessage(error)}. Restore it, or remove the instance with \`gantry reset\`.`,
+      { cause: error },
+    );
   }
 }
 
@@ -55,7 +72,10 @@ function claimIndex(root: string): number {
       }
     }
   }
-  throw new GantryError("exhausted", `This machine has ${maxInstances} Gantry instances already. Remove one with \`gantry reset --name NAME\`.`);
+  throw new GantryError(
+    "exhausted",
+    `This machine has ${maxInstances} Gantry instances already. Remove one with \`gantry reset --name NAME\`.`,
+  );
 }
 
 /** The instance's configuration; made now, with the lowest free index, when it does not exist. */
@@ -79,5 +99,8 @@ export function removeInstance(config: InstanceConfig): void {
 
 /** Marks the folder so that a person who finds it knows what it is. */
 export function writeRootReadme(config: InstanceConfig): void {
-  writeFileSync(join(config.root, "README"), `Data of the Gantry instance "${config.name}". Remove it with: gantry reset --name ${config.name}\n`);
+  writeFileSync(
+    join(config.root, "README"),
+    `Data of the Gantry instance "${config.name}". Remove it with: gantry reset --name ${config.name}\n`,
+  );
 }

@@ -2,12 +2,27 @@ import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { writeFileAtomicSync } from "#host/files.ts";
-import { type CertificatePair, type CertificateRequest, certificateExpiry, createCertificateAuthority, createSigningKey, issueCertificate } from "#web/tls.ts";
+import {
+  type CertificatePair,
+  type CertificateRequest,
+  certificateExpiry,
+  createCertificateAuthority,
+  createSigningKey,
+  issueCertificate,
+} from "#web/tls.ts";
 import type { InstanceConfig } from "./instance-config.ts";
 import { instancePaths } from "./instance-paths.ts";
 
 /** Names of the pairs in the pki folder: `<name>.crt` and `<name>.key`. */
-export type CertificateName = "ca" | "apiserver" | "apiserver-kubelet-client" | "admin" | "node" | "kubelet" | "proxy" | "dns";
+export type CertificateName =
+  | "ca"
+  | "apiserver"
+  | "apiserver-kubelet-client"
+  | "admin"
+  | "node"
+  | "kubelet"
+  | "proxy"
+  | "dns";
 
 const year = 365;
 const caDays = 10 * year;
@@ -30,7 +45,12 @@ function machineAddresses(): string[] {
 
 function requests(config: InstanceConfig): Record<Exclude<CertificateName, "ca">, CertificateRequest> {
   const client = { usages: ["client"], days: year } as const;
-  const services = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", `kubernetes.default.svc.${config.clusterDomain}`];
+  const services = [
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    `kubernetes.default.svc.${config.clusterDomain}`,
+  ];
   return {
     apiserver: {
       commonName: "kube-apiserver",
@@ -39,7 +59,11 @@ function requests(config: InstanceConfig): Record<Exclude<CertificateName, "ca">
       usages: ["server"],
       days: year,
     },
-    "apiserver-kubelet-client": { commonName: "kube-apiserver-kubelet-client", organizations: ["system:masters"], ...client },
+    "apiserver-kubelet-client": {
+      commonName: "kube-apiserver-kubelet-client",
+      organizations: ["system:masters"],
+      ...client,
+    },
     admin: { commonName: "kubernetes-admin", organizations: ["system:masters"], ...client },
     node: { commonName: `system:node:${config.nodeName}`, organizations: ["system:nodes"], ...client },
     kubelet: {
@@ -67,7 +91,10 @@ export class Pki {
   }
 
   pair(name: CertificateName): CertificatePair {
-    return { certPem: readFileSync(this.path(name, "crt"), "utf8"), keyPem: readFileSync(this.path(name, "key"), "utf8") };
+    return {
+      certPem: readFileSync(this.path(name, "crt"), "utf8"),
+      keyPem: readFileSync(this.path(name, "key"), "utf8"),
+    };
   }
 
   get caPem(): string {
@@ -76,7 +103,10 @@ export class Pki {
 
   /** The key that signs service-account tokens. */
   get tokenKey(): { privatePem: string; publicPem: string } {
-    return { privatePem: readFileSync(join(this.#folder, "sa.key"), "utf8"), publicPem: readFileSync(join(this.#folder, "sa.pub"), "utf8") };
+    return {
+      privatePem: readFileSync(join(this.#folder, "sa.key"), "utf8"),
+      publicPem: readFileSync(join(this.#folder, "sa.pub"), "utf8"),
+    };
   }
 
   has(name: CertificateName): boolean {
@@ -103,7 +133,8 @@ export async function ensurePki(config: InstanceConfig): Promise<Pki> {
   const folder = instancePaths(config).pki;
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const pki = new Pki(folder);
-  if (!pki.has("ca")) pki.write("ca", await createCertificateAuthority({ commonName: `gantry-${config.name}`, days: caDays }));
+  if (!pki.has("ca"))
+    pki.write("ca", await createCertificateAuthority({ commonName: `gantry-${config.name}`, days: caDays }));
   if (!existsSync(join(folder, "sa.pub"))) {
     const { privatePem, publicPem } = createSigningKey();
     writeFileAtomicSync(join(folder, "sa.key"), privatePem, { mode: 0o600 });
@@ -113,7 +144,9 @@ export async function ensurePki(config: InstanceConfig): Promise<Pki> {
   if (missing.length > 0) {
     const authority = pki.pair("ca");
     await Promise.all(
-      missing.map(async ([name, request]) => pki.write(name as CertificateName, await issueCertificate(authority, request))),
+      missing.map(async ([name, request]) =>
+        pki.write(name as CertificateName, await issueCertificate(authority, request)),
+      ),
     );
   }
   return pki;

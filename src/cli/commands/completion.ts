@@ -11,12 +11,17 @@ function wordsOf(program: Command): CommandWords[] {
   return program.commands.map((command) => ({
     name: command.name(),
     description: command.description(),
-    options: command.options.map((option) => ({ flag: option.long ?? option.short ?? "", description: option.description })),
+    options: command.options.map((option) => ({
+      flag: option.long ?? option.short ?? "",
+      description: option.description,
+    })),
   }));
 }
 
 function bash(commands: CommandWords[]): string {
-  const cases = commands.map(({ name, options }) => `    ${name}) words="${options.map(({ flag }) => flag).join(" ")} --help";;`).join("\n");
+  const cases = commands
+    .map(({ name, options }) => `    ${name}) words="${options.map(({ flag }) => flag).join(" ")} --help";;`)
+    .join("\n");
   return `_gantry() {
   local words current=\${COMP_WORDS[COMP_CWORD]}
   case \${COMP_WORDS[1]} in
@@ -33,7 +38,10 @@ complete -o default -F _gantry gantry ./gantry
 function zsh(commands: CommandWords[]): string {
   const quote = (text: string): string => text.replaceAll("'", "").replaceAll(":", " ");
   const cases = commands
-    .map(({ name, options }) => `    ${name}) _arguments ${options.map(({ flag, description }) => `'${flag}[${quote(description).replaceAll("[", "(").replaceAll("]", ")")}]'`).join(" ")} ;;`)
+    .map(
+      ({ name, options }) =>
+        `    ${name}) _arguments ${options.map(({ flag, description }) => `'${flag}[${quote(description).replaceAll("[", "(").replaceAll("]", ")")}]'`).join(" ")} ;;`,
+    )
     .join("\n");
   return `#compdef gantry
 _gantry() {
@@ -55,7 +63,10 @@ function fish(commands: CommandWords[]): string {
   return commands
     .flatMap(({ name, description, options }) => [
       `complete -c gantry -f -n __fish_use_subcommand -a ${name} -d ${quote(description)}`,
-      ...options.map(({ flag, description: about }) => `complete -c gantry -n '__fish_seen_subcommand_from ${name}' -l ${flag.replace(/^--/, "")} -d ${quote(about)}`),
+      ...options.map(
+        ({ flag, description: about }) =>
+          `complete -c gantry -n '__fish_seen_subcommand_from ${name}' -l ${flag.replace(/^--/, "")} -d ${quote(about)}`,
+      ),
     ])
     .join("\n")
     .concat("\n");
@@ -65,6 +76,7 @@ function fish(commands: CommandWords[]): string {
 export function completion(shell: string, program: Command): void {
   const writers: Record<string, (commands: CommandWords[]) => string> = { bash, zsh, fish };
   const writer = writers[shell];
-  if (writer === undefined) throw new GantryError("invalid", `There is no completion for "${shell}": say bash, zsh or fish.`);
+  if (writer === undefined)
+    throw new GantryError("invalid", `There is no completion for "${shell}": say bash, zsh or fish.`);
   process.stdout.write(writer(wordsOf(program)));
 }

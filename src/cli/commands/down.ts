@@ -18,7 +18,8 @@ export async function down(options: DownOptions): Promise<void> {
     return;
   }
   const progress = new Progress();
-  if (daemonPid(config, "control") !== undefined) await progress.step("stop the control process", () => stopDaemon(config, "control"));
+  if (daemonPid(config, "control") !== undefined)
+    await progress.step("stop the control process", () => stopDaemon(config, "control"));
   if (daemonPid(config, "node") !== undefined) {
     await progress.step("stop containers", () => stopContainers(config, options.timeout));
     await progress.step("stop the node process", () => stopDaemon(config, "node"));

@@ -10,7 +10,8 @@ export function kubeconfig(options: InstanceOptions): void {
   try {
     process.stdout.write(readFileSync(path, "utf8"));
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "EACCES") throw new GantryError("forbidden", `${path} is readable for root only.`, { cause });
+    if ((cause as NodeJS.ErrnoException).code === "EACCES")
+      throw new GantryError("forbidden", `${path} is readable for root only.`, { cause });
     throw new GantryError("not-found", `${path} is not there yet: run \`gantry up\` first.`, { cause });
   }
 }

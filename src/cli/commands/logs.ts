@@ -16,7 +16,7 @@ function offsetOfTail(fd: number, size: number, lines: number): number {
   if (lines <= 0) return size;
   const buffer = Buffer.alloc(chunkBytes);
   let seen = 0;
-  for (let end = size; end > 0; ) {
+  for (let end = size; end > 0;) {
     const start = Math.max(0, end - chunkBytes);
     readSync(fd, buffer, 0, end - start, start);
     for (let at = end - start - 1; at >= 0; at--) {

@@ -13,11 +13,16 @@ interface ResetOptions extends InstanceOptions {
 
 async function confirmed(name: string, root: string): Promise<boolean> {
   if (!process.stdin.isTTY) {
-    throw new GantryError("invalid", `This removes the instance "${name}" and all data in ${root}, and there is no terminal to ask on. Say --yes to go on.`);
+    throw new GantryError(
+      "invalid",
+      `This removes the instance "${name}" and all data in ${root}, and there is no terminal to ask on. Say --yes to go on.`,
+    );
   }
   const prompt = createInterface({ input: process.stdin, output: process.stdout });
   try {
-    const answer = await prompt.question(`This removes the instance "${name}": its containers, images, volumes, cluster and all data in ${root}. Go on? [y/N] `);
+    const answer = await prompt.question(
+      `This removes the instance "${name}": its containers, images, volumes, cluster and all data in ${root}. Go on? [y/N] `,
+    );
     return /^y(es)?$/i.test(answer.trim());
   } finally {
     prompt.close();

@@ -7,7 +7,7 @@ import { requireInstance } from "../instance.ts";
 import type { InstanceOptions } from "../instance-options.ts";
 import { KubeRequester } from "../kube-request.ts";
 import { sampleAddress } from "../sample.ts";
-import { version } from "../version.ts";
+import { version } from "#daemon/version.ts";
 
 interface StatusOptions extends InstanceOptions {
   output: "text" | "json";
@@ -146,13 +146,21 @@ function asText(status: InstanceStatus): string {
   const lines = [`Gantry "${status.name}" ${status.version} is ${status.state}.`];
   if (status.problem !== undefined) lines.push(status.problem);
   lines.push("", "Processes");
-  for (const { name, pid, memory } of status.processes) lines.push(`  ${name.padEnd(10)} ${String(pid).padStart(8)} ${megabytes(memory).padStart(8)}`);
-  lines.push(`  ${"together".padEnd(10)} ${"".padStart(8)} ${megabytes(status.processes.reduce((sum, { memory }) => sum + memory, 0)).padStart(8)}`);
+  for (const { name, pid, memory } of status.processes)
+    lines.push(`  ${name.padEnd(10)} ${String(pid).padStart(8)} ${megabytes(memory).padStart(8)}`);
+  lines.push(
+    `  ${"together".padEnd(10)} ${"".padStart(8)} ${megabytes(status.processes.reduce((sum, { memory }) => sum + memory, 0)).padStart(8)}`,
+  );
   lines.push("", "Addresses", `  docker      ${addresses.docker}`, `  kubernetes  ${addresses.kubernetes}`);
   if (addresses.sample !== undefined) lines.push(`  sample      ${addresses.sample}`);
-  lines.push(`  pods        ${addresses.podCidr}`, `  services    ${addresses.serviceCidr}`, `  containers  ${addresses.dockerSubnet}`);
+  lines.push(
+    `  pods        ${addresses.podCidr}`,
+    `  services    ${addresses.serviceCidr}`,
+    `  containers  ${addresses.dockerSubnet}`,
+  );
   lines.push("", "Nodes");
-  for (const node of status.nodes) lines.push(`  ${node.name.padEnd(24)} ${node.ready ? "Ready" : "NotReady"}  ${node.address}  ${node.version}`);
+  for (const node of status.nodes)
+    lines.push(`  ${node.name.padEnd(24)} ${node.ready ? "Ready" : "NotReady"}  ${node.address}  ${node.version}`);
   lines.push("", `Data in ${status.root}; kubeconfig in ${status.kubeconfig}`);
   return lines.join("\n");
 }

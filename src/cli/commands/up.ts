@@ -106,20 +106,28 @@ export async function up(options: UpOptions): Promise<void> {
   }
 }
 
-async function start(config: InstanceConfig, options: UpOptions, before: Partial<Record<DaemonName, number>>, progress: Progress): Promise<void> {
+async function start(
+  config: InstanceConfig,
+  options: UpOptions,
+  before: Partial<Record<DaemonName, number>>,
+  progress: Progress,
+): Promise<void> {
   const startedAt = Math.floor(Date.now() / 1000) * 1000;
   const pids = { ...before };
   const program = daemonProgram();
   for (const name of daemonNames) pids[name] ??= startDaemon(config, name, program);
   const kube = new KubeRequester(config);
-  const wait = (what: string, check: () => Promise<boolean>): Promise<void> => waitUntil(config, what, options.timeout, pids, check);
+  const wait = (what: string, check: () => Promise<boolean>): Promise<void> =>
+    waitUntil(config, what, options.timeout, pids, check);
   try {
     await progress.step("API server", () => wait("The API server", () => apiIsReady(kube)));
     writeAdminKubeconfig(config);
     mergeUserKubeconfig(config, { makeCurrent: options.switch });
     await progress.step("container engine", () => wait("The container engine", () => answers(config.dockerSocket)));
     const notBefore = before.node === undefined ? startedAt : 0;
-    await progress.step(`node ${config.nodeName} Ready`, () => wait(`The node ${config.nodeName}`, () => nodeIsReady(config, kube, notBefore)));
+    await progress.step(`node ${config.nodeName} Ready`, () =>
+      wait(`The node ${config.nodeName}`, () => nodeIsReady(config, kube, notBefore)),
+    );
     if (options.demo && !sampleWasDeployed(config)) {
       await progress.step("sample application", async () => {
         await deploySample(config, kube);
@@ -127,7 +135,8 @@ async function start(config: InstanceConfig, options: UpOptions, before: Partial
       });
     }
   } catch (error) {
-    if (error instanceof GantryError && error.code === "unavailable") progress.note(`Logs are in ${instancePaths(config).logs}.`);
+    if (error instanceof GantryError && error.code === "unavailable")
+      progress.note(`Logs are in ${instancePaths(config).logs}.`);
     throw error;
   } finally {
     kube.close();
