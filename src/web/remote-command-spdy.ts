@@ -98,8 +98,6 @@ function commandSession(
   signal: AbortSignal,
 ): RemoteCommandSession {
   const stdin = streams.get("stdin");
-  // The server writes nothing there.
-  stdin?.end();
   const resizeStream = streams.get("resize");
   const resize = resizeStream === undefined ? undefined : new ResizeDecoder();
   resizeStream?.on("data", (chunk: Buffer) => resize?.push(chunk));
@@ -123,7 +121,8 @@ function commandSession(
       const report = encodeOutcome(outcome, version);
       const error = streams.get("error");
       if (report !== undefined && error !== undefined) await writeTo(error, report);
-      await Promise.all(["stdout", "stderr", "error"].map((name) => endOf(streams.get(name))));
+      // kubectl stops sending its input when the server ends that stream: not before now.
+      await Promise.all(["stdout", "stderr", "error", "stdin"].map((name) => endOf(streams.get(name))));
       await session.close();
     },
   };

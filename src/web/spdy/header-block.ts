@@ -106,6 +106,8 @@ export class HeaderBlockWriter {
       head.writeUInt16LE(~piece.length & 0xffff, 3);
       out.push(head, piece);
     }
+    // An empty block, as a sync flush leaves it: Go's reader gives nothing away before it sees one.
+    out.push(Buffer.from([0, 0, 0, 0xff, 0xff]));
     return Buffer.concat(out);
   }
 }
