@@ -52,7 +52,7 @@ function newSlice(service: Service, type: "IPv4" | "IPv6", ports: BackendPort[],
     apiVersion: "discovery.k8s.io/v1",
     kind: "EndpointSlice",
     metadata: {
-      generateName: `${(service.metadata?.name as string).slice(0, 240)}-`,
+      generateName: `${(service.metadata?.name ?? "").slice(0, 240)}-`,
       namespace: service.metadata?.namespace as string,
       labels: labelsOf(service),
       ownerReferences: [

@@ -285,7 +285,7 @@ export class DeploymentController {
       apiVersion: "apps/v1",
       kind: "ReplicaSet",
       metadata: {
-        name: `${(deployment.metadata?.name as string).slice(0, 242)}-${hash}`,
+        name: `${(deployment.metadata?.name ?? "").slice(0, 242)}-${hash}`,
         namespace: deployment.metadata?.namespace as string,
         labels,
         annotations: setAnnotations(deployment, undefined, revision, this.#sizes(round)),
