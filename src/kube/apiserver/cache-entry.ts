@@ -36,6 +36,7 @@ export class CacheEntry {
   /** "" for what is in no namespace. */
   readonly namespace: string;
   readonly name: string;
+  /** 0 for what was never stored: the answer to a create with dryRun. */
   readonly revision: number;
   /** As stored, without resourceVersion. */
   readonly raw: Uint8Array;
@@ -74,6 +75,10 @@ export class CacheEntry {
   /** Writes the JSON with resourceVersion into `target` at `at`; returns the end. */
   copyInto(target: Buffer, at: number): number {
     const { raw } = this;
+    if (this.revision === 0) {
+      target.set(raw, at);
+      return at + raw.length;
+    }
     const mark = Buffer.prototype.indexOf.call(raw, metadataMark) + metadataMark.length;
     target.set(raw.subarray(0, mark), at);
     let end = at + mark;
@@ -90,6 +95,7 @@ export class CacheEntry {
 }
 
 function withRevision(object: KubeObject, revision: number): KubeObject {
+  if (revision === 0) return object;
   return Object.freeze({
     ...object,
     metadata: Object.freeze({ ...object.metadata, resourceVersion: String(revision) }),

@@ -53,6 +53,7 @@ export class WatchCache implements FeedListener {
   #windowStart = 0;
   /** Grows with every change: who derives something from the cache sees when to derive it again. */
   #changes = 0;
+  #lastChange = 0;
   #filling: Promise<void> | undefined;
   #filled = false;
   /** Events that came while the first list was under way. */
@@ -84,6 +85,26 @@ export class WatchCache implements FeedListener {
 
   get revision(): number {
     return this.#feed.revision;
+  }
+
+  /** Nothing under this resource has changed after this revision. */
+  get lastChange(): number {
+    return this.#lastChange;
+  }
+
+  /** Resolves when the cache shows `revision`; throws `timeout` when that does not come. */
+  waitFor(revision: number): Promise<void> | undefined {
+    return this.#feed.waitFor(revision);
+  }
+
+  /** A stored value as an entry of this resource. */
+  entryOf(item: StoredValue): CacheEntry {
+    return this.#entry(item);
+  }
+
+  /** The store's key of an object. */
+  keyOf(namespace: string, name: string): string {
+    return this.#options.namespaced ? `${this.prefix}${namespace}/${name}` : this.prefix + name;
   }
 
   get changes(): number {
@@ -189,6 +210,7 @@ export class WatchCache implements FeedListener {
     const { items, revision } = await this.#store.list({ prefix: this.prefix });
     for (const item of items) this.#put(this.#entry(item));
     this.#windowStart = revision;
+    this.#lastChange = revision;
     const early = this.#early;
     this.#early = [];
     this.#filled = true;
@@ -217,6 +239,7 @@ export class WatchCache implements FeedListener {
   }
 
   #record(event: CacheEvent): void {
+    this.#lastChange = event.revision;
     this.#window.push(event);
     this.#windowBytes += event.entry.raw.length;
     const { windowEvents, windowBytes = 16 * 1024 * 1024 } = this.#options;
