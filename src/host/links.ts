@@ -137,7 +137,7 @@ export function addVxlan(spec: VxlanSpec): NetlinkMessage {
 /** Changes a link that exists, by index. */
 export function setLink(
   index: number,
-  change: { up?: boolean; mtu?: number; master?: number; mac?: string },
+  change: { name?: string; up?: boolean; mtu?: number; master?: number; mac?: string },
 ): NetlinkMessage {
   return { type: rtm.newLink, payload: Buffer.concat([linkHeader(index, change.up), ...linkAttributes(change)]) };
 }

@@ -29,7 +29,7 @@ function comeBack(): void {
  * to that namespace, and /proc/sys/net is that namespace's. `work` must be synchronous. Costs some microseconds.
  * Throws `not-found` when there is no such file.
  */
-export function inNetworkNamespace<T>(path: string, work: () => T extends Promise<unknown> ? never : T): T {
+export function inNetworkNamespace<T>(path: string, work: () => T): T {
   ownNamespace();
   let fd: number;
   try {
@@ -40,7 +40,7 @@ export function inNetworkNamespace<T>(path: string, work: () => T extends Promis
   try {
     check(setns(fd, newNet), "setns", { path });
     try {
-      return work() as T;
+      return work();
     } finally {
       comeBack();
     }

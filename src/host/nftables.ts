@@ -49,7 +49,7 @@ export class Nftables {
   constructor(netnsPath?: string) {
     this.#library = nftLibrary();
     const open = (): unknown => this.#library.create(0);
-    this.#context = netnsPath === undefined ? open() : inNetworkNamespace(netnsPath, open as () => never);
+    this.#context = netnsPath === undefined ? open() : inNetworkNamespace(netnsPath, open);
     this.#library.bufferError(this.#context);
     this.#library.bufferOutput(this.#context);
   }

@@ -110,6 +110,6 @@ export class DnsForwarder {
   /** Gives up on everything that waits. */
   close(): void {
     this.#closed = true;
-    for (const cancel of [...this.#pending]) cancel();
+    for (const cancel of this.#pending) cancel();
   }
 }

@@ -65,7 +65,7 @@ export class DnsServer {
 
   #serveStream(socket: Socket): void {
     this.#connections.add(socket);
-    let buffered = Buffer.alloc(0);
+    let buffered: Buffer = Buffer.alloc(0);
     socket.setTimeout(idleMs, () => socket.destroy());
     socket.on("error", () => {});
     socket.on("close", () => this.#connections.delete(socket));

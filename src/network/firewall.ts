@@ -1,0 +1,105 @@
+import { Nftables } from "#host/nftables.ts";
+import {
+  type BridgeRule,
+  bridgeElements,
+  type Element,
+  elementCommands,
+  type PortRule,
+  portElements,
+  removalText,
+  tableText,
+} from "./rules.ts";
+
+/**
+ * The instance's table in the kernel. One object serves docker's networks and the pod network, since both stand
+ * in the same table. Everything before `start` is only remembered; from then on each change is one transaction.
+ */
+export class Firewall {
+  readonly #table: string;
+  readonly #nft: Nftables;
+  readonly #bridges = new Map<string, BridgeRule>();
+  readonly #ports = new Map<string, PortRule>();
+  readonly #noMasquerade4 = new Set<string>();
+  #started = false;
+
+  constructor(table: string) {
+    this.#table = table;
+    this.#nft = new Nftables();
+  }
+
+  /** Writes the whole table in one transaction, replacing what an earlier process left. */
+  async start(): Promise<void> {
+    this.#started = true;
+    await this.#nft.apply(
+      tableText(this.#table, {
+        bridges: [...this.#bridges.values()],
+        ports: [...this.#ports.values()],
+        noMasquerade4: [...this.#noMasquerade4],
+      }),
+    );
+  }
+
+  async addBridge(bridge: BridgeRule): Promise<void> {
+    if (this.#bridges.has(bridge.name)) return;
+    this.#bridges.set(bridge.name, bridge);
+    try {
+      await this.#change("add", bridgeElements(bridge));
+    } catch (error) {
+      this.#bridges.delete(bridge.name);
+      throw error;
+    }
+  }
+
+  async removeBridge(name: string): Promise<void> {
+    const bridge = this.#bridges.get(name);
+    if (bridge === undefined) return;
+    this.#bridges.delete(name);
+    await this.#change("delete", bridgeElements(bridge));
+  }
+
+  async addPorts(ports: readonly PortRule[]): Promise<void> {
+    for (const port of ports) this.#ports.set(keyOf(port), port);
+    try {
+      await this.#change("add", ports.flatMap(portElements));
+    } catch (error) {
+      for (const port of ports) this.#ports.delete(keyOf(port));
+      throw error;
+    }
+  }
+
+  async removePorts(ports: readonly PortRule[]): Promise<void> {
+    const known = ports.filter((port) => this.#ports.delete(keyOf(port)));
+    await this.#change("delete", this.#unshared(known.flatMap(portElements)));
+  }
+
+  /** Destinations off the bridges that see the senders' own addresses: pods of other nodes. */
+  async exempt(cidr: string): Promise<void> {
+    if (this.#noMasquerade4.has(cidr)) return;
+    this.#noMasquerade4.add(cidr);
+    await this.#change("add", [{ set: "no_masquerade4", key: cidr }]);
+  }
+
+  /** Several ports of one container share its hairpin element: it stays until the last one goes. */
+  #unshared(elements: Element[]): Element[] {
+    const kept = new Set([...this.#ports.values()].flatMap(portElements).map(({ set, key }) => `${set} ${key}`));
+    return elements.filter(({ set, key }) => !kept.has(`${set} ${key}`));
+  }
+
+  async #change(verb: "add" | "delete", elements: readonly Element[]): Promise<void> {
+    if (this.#started) await this.#nft.apply(elementCommands(this.#table, verb, elements));
+  }
+
+  /** Takes the table away. */
+  async remove(): Promise<void> {
+    this.#started = false;
+    await this.#nft.apply(removalText(this.#table));
+  }
+
+  close(): void {
+    this.#nft.close();
+  }
+}
+
+function keyOf(port: PortRule): string {
+  return `${port.protocol} ${port.hostIp} ${port.hostPort} ${port.targetIp.includes(":") ? 6 : 4}`;
+}
