@@ -1,0 +1,117 @@
+import { readFileSync } from "node:fs";
+import { type Path, bind, cString, check } from "./libc.ts";
+
+const pointer = "void *";
+const mountCall = bind("mount", "int", [pointer, pointer, pointer, "ulong", pointer]);
+const umountCall = bind("umount2", "int", [pointer, "int"]);
+
+/** mount(2) flags. */
+export const mountFlags = {
+  readOnly: 1,
+  noSuid: 2,
+  noDev: 4,
+  noExec: 8,
+  remount: 32,
+  bind: 4096,
+  recursive: 16384,
+  unbindable: 1 << 17,
+  private: 1 << 18,
+  slave: 1 << 19,
+  shared: 1 << 20,
+} as const;
+
+const detach = 2;
+
+export interface MountRequest {
+  source: string;
+  target: string;
+  /** `overlay`, `tmpfs`, `nfs`; empty for bind mounts and changes of propagation. */
+  type?: string;
+  flags?: number;
+  data?: string;
+}
+
+/** mount(2). Throws with the kernel's errno in `data.errno`. */
+export function mount({ source, target, type, flags = 0, data }: MountRequest): void {
+  const result = mountCall(
+    cString(source),
+    cString(target),
+    type === undefined ? null : cString(type),
+    flags,
+    data === undefined ? null : cString(data),
+  );
+  check(result, "mount", { path: target, source });
+}
+
+/** Makes `target` show what `source` shows; read-only needs a second call, as the kernel wants it. */
+export function bindMount(
+  source: string,
+  target: string,
+  options: { readOnly?: boolean; recursive?: boolean } = {},
+): void {
+  const recursive = options.recursive ? mountFlags.recursive : 0;
+  mount({ source, target, flags: mountFlags.bind | recursive });
+  if (options.readOnly)
+    mount({ source: "none", target, flags: mountFlags.bind | mountFlags.remount | mountFlags.readOnly });
+}
+
+/** Sets how mounts below a mount point travel between namespaces. */
+export function setPropagation(target: string, propagation: "private" | "shared" | "slave", recursive = false): void {
+  mount({ source: "none", target, flags: mountFlags[propagation] | (recursive ? mountFlags.recursive : 0) });
+}
+
+/**
+ * umount2(2), detached from the tree at once even when busy. False when nothing was mounted there.
+ */
+export function unmount(target: Path): boolean {
+  try {
+    check(umountCall(cString(target), detach), "umount", { path: String(target) });
+    return true;
+  } catch (error) {
+    const errno = (error as { data?: { errno?: string } }).data?.errno;
+    if (errno === "EINVAL" || errno === "ENOENT") return false;
+    throw error;
+  }
+}
+
+/** One line of /proc/self/mountinfo (proc(5)). */
+export interface MountInfo {
+  id: number;
+  parent: number;
+  root: string;
+  target: string;
+  type: string;
+  source: string;
+  options: string;
+  shared: boolean;
+}
+
+const unescape = (text: string): string =>
+  text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+
+/** All mounts that a process (default: we) sees, in the order they were made. */
+export function listMounts(pid: number | "self" = "self"): MountInfo[] {
+  return readFileSync(`/proc/${pid}/mountinfo`, "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => {
+      const [before, after] = line.split(" - ") as [string, string];
+      const fields = before.split(" ");
+      const [type, source] = after.split(" ");
+      return {
+        id: Number(fields[0]),
+        parent: Number(fields[1]),
+        root: unescape(fields[3] as string),
+        target: unescape(fields[4] as string),
+        options: fields[5] as string,
+        shared: fields.slice(6).some((field) => field.startsWith("shared:")),
+        type: type as string,
+        source: unescape(source ?? ""),
+      };
+    });
+}
+
+/** True when something is mounted at exactly this path. */
+export function isMounted(target: string): boolean {
+  return listMounts().some((mounted) => mounted.target === target);
+}

@@ -1,0 +1,187 @@
+import assert from "node:assert/strict";
+import { existsSync, lstatSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { digestOf } from "./digest.ts";
+import { ImageService } from "./image-service.ts";
+import { type ImageConfig, mediaTypes } from "./oci.ts";
+import { encodeEntry, endOfArchive } from "./tar-writer.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "gantry-image-"));
+after(() => rmSync(folder, { recursive: true }));
+let number = 0;
+
+async function withService(work: (service: ImageService, root: string) => Promise<void>): Promise<void> {
+  const root = join(folder, String(number++));
+  const service = new ImageService(root);
+  await service.start();
+  try {
+    await work(service, root);
+  } finally {
+    for (const id of await service.snapshots.list()) await service.snapshots.remove(id);
+    await service.stop();
+  }
+}
+
+const config = (diffIds: string[]): ImageConfig => ({
+  architecture: "amd64",
+  os: "linux",
+  rootfs: { type: "layers", diff_ids: diffIds },
+});
+
+async function addLayer(
+  service: ImageService,
+  ...entries: Buffer[]
+): Promise<{ diffId: string; blob: { mediaType: string; digest: string; size: number } }> {
+  const tar = Buffer.concat([...entries, endOfArchive()]);
+  return { diffId: digestOf(tar), blob: { mediaType: mediaTypes.layer, ...(await service.content.put(tar)) } };
+}
+
+test("the built-in image is made once, is found by its names, and is there after a restart", async () => {
+  await withService(async (service, root) => {
+    assert.equal(await service.ensureHello(), true);
+    assert.equal(await service.ensureHello(), false);
+    const image = service.images.resolve("gantry/hello");
+    assert.deepEqual(image.tags, ["docker.io/gantry/hello:latest"]);
+    assert.equal(service.images.resolve(image.id.slice(7, 19)).id, image.id);
+    assert.ok(service.images.size(image) > 1_000_000);
+    const again = new ImageService(root);
+    await again.start();
+    assert.equal(again.images.resolve("gantry/hello:latest").id, image.id);
+    await again.stop();
+  });
+});
+
+test("a snapshot shows the image's files and keeps what is written to itself", async () => {
+  await withService(async (service) => {
+    await service.ensureHello();
+    const image = service.images.resolve("gantry/hello");
+    const snapshot = await service.snapshots.prepare("c1", image.chain);
+    const merged = service.snapshots.mount(snapshot);
+    assert.equal(service.snapshots.mount(snapshot), merged);
+    assert.ok(lstatSync(join(merged, "bin/sh")).isSymbolicLink());
+    assert.equal(lstatSync(join(merged, "tmp")).mode & 0o7777, 0o1777);
+    writeFileSync(join(merged, "new"), "12345");
+    assert.equal(await service.snapshots.usage("c1"), 5);
+    await service.snapshots.remove("c1");
+    assert.equal(existsSync(merged), false);
+  });
+});
+
+test("whiteouts and opaque folders hide what is below", async () => {
+  await withService(async (service) => {
+    const below = await addLayer(
+      service,
+      encodeEntry({ name: "a/", type: "directory" }),
+      encodeEntry({ name: "a/one", type: "file" }, Buffer.from("1")),
+      encodeEntry({ name: "b/", type: "directory" }),
+      encodeEntry({ name: "b/two", type: "file" }, Buffer.from("2")),
+    );
+    const above = await addLayer(
+      service,
+      encodeEntry({ name: "a/", type: "directory" }),
+      encodeEntry({ name: "a/.wh.one", type: "file" }),
+      encodeEntry({ name: "b/", type: "directory" }),
+      encodeEntry({ name: "b/.wh..wh..opq", type: "file" }),
+      encodeEntry({ name: "b/three", type: "file" }, Buffer.from("3")),
+    );
+    const image = await service.images.create({
+      config: config([below.diffId, above.diffId]),
+      layers: [below.blob, above.blob],
+    });
+    const merged = service.snapshots.mount(await service.snapshots.prepare("c1", image.chain));
+    assert.deepEqual(readdirSync(join(merged, "a")), []);
+    assert.deepEqual(readdirSync(join(merged, "b")), ["three"]);
+  });
+});
+
+test("an image of 127 layers can be mounted", async () => {
+  await withService(async (service) => {
+    const layers = [];
+    for (let n = 0; n < 127; n++)
+      layers.push(await addLayer(service, encodeEntry({ name: `f${n}`, type: "file" }, Buffer.from(String(n)))));
+    const image = await service.images.create({
+      config: config(layers.map((layer) => layer.diffId)),
+      layers: layers.map((layer) => layer.blob),
+    });
+    const merged = service.snapshots.mount(await service.snapshots.prepare("c1", image.chain));
+    assert.equal(readdirSync(merged).length, 127);
+    assert.equal(readFileSync(join(merged, "f126"), "utf8"), "126");
+  });
+});
+
+test("shared layers are unpacked once and stay until the last image is gone", async () => {
+  await withService(async (service) => {
+    const base = await addLayer(service, encodeEntry({ name: "base", type: "file" }, Buffer.alloc(1000)));
+    const more = await addLayer(service, encodeEntry({ name: "more", type: "file" }, Buffer.alloc(10)));
+    const one = await service.images.create({
+      config: config([base.diffId]),
+      layers: [base.blob],
+      tag: "docker.io/library/one:latest",
+    });
+    const two = await service.images.create({
+      config: config([base.diffId, more.diffId]),
+      layers: [base.blob, more.blob],
+    });
+    assert.equal(service.layers.list().length, 2);
+    assert.equal(service.images.sharedSize(two), 1000);
+    assert.deepEqual(await service.images.remove(two.id), [two.chain[1]]);
+    assert.ok(service.layers.get(one.chain[0] as string));
+    await service.images.remove(one.id);
+    assert.deepEqual(service.layers.list(), []);
+    assert.deepEqual(readdirSync(join(service.content.root, "blobs/sha256")), []);
+  });
+});
+
+test("a layer that is not what its config says is refused and leaves nothing", async () => {
+  await withService(async (service, root) => {
+    const layer = await addLayer(service, encodeEntry({ name: "x", type: "file" }));
+    await assert.rejects(
+      service.images.create({ config: config([`sha256:${"0".repeat(64)}`]), layers: [layer.blob] }),
+      { code: "invalid", message: /don't match image configuration/ },
+    );
+    assert.deepEqual(readdirSync(join(root, "layers")), ["l"]);
+    assert.equal(service.images.list().length, 0);
+  });
+});
+
+test("content that is not what was announced is refused and leaves nothing", async () => {
+  await withService(async (service) => {
+    const digest = digestOf("right");
+    await assert.rejects(service.content.ingest([Buffer.from("wrong")], { expected: digest, size: 5 }), {
+      code: "invalid",
+    });
+    await assert.rejects(service.content.ingest([Buffer.from("too long")], { expected: digest, size: 5 }), {
+      code: "invalid",
+    });
+    assert.deepEqual(readdirSync(join(service.content.root, "ingest")), []);
+    assert.deepEqual(readdirSync(join(service.content.root, "blobs/sha256")), []);
+  });
+});
+
+test("unknown and ambiguous names are refused in docker's words", async () => {
+  await withService(async (service) => {
+    assert.throws(() => service.images.resolve("nothing"), {
+      code: "not-found",
+      message: "No such image: nothing:latest",
+    });
+    assert.throws(() => service.images.resolve("Bad"), { code: "invalid" });
+    assert.throws(() => service.images.resolve("abc123"), {
+      code: "not-found",
+      message: "No such image: abc123:latest",
+    });
+  });
+});
+
+test("a name moves to the image it is given to last", async () => {
+  await withService(async (service) => {
+    const a = await addLayer(service, encodeEntry({ name: "a", type: "file" }));
+    const b = await addLayer(service, encodeEntry({ name: "b", type: "file" }));
+    const tag = "docker.io/library/x:latest";
+    const first = await service.images.create({ config: config([a.diffId]), layers: [a.blob], tag });
+    const second = await service.images.create({ config: config([b.diffId]), layers: [b.blob], tag });
+    assert.equal(service.images.resolve("x").id, second.id);
+    assert.deepEqual(service.images.byId(first.id)?.tags, []);
+  });
+});

@@ -1,0 +1,185 @@
+import { existsSync, rmSync } from "node:fs";
+import { lstat, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { GantryError } from "#base/errors.ts";
+import { readJson, writeFileAtomic } from "#host/files.ts";
+import { isMounted, mount, unmount } from "#host/mount.ts";
+import type { LayerStore } from "./layer-store.ts";
+
+/** A container's file system: what is kept of it, in `snapshot.json`. */
+export interface Snapshot {
+  id: string;
+  /** ChainIDs from the bottom up; empty for an image without layers. */
+  chain: string[];
+}
+
+export interface SnapshotPaths {
+  /** The writable layer. */
+  upper: string;
+  work: string;
+  /** Where it is mounted. */
+  merged: string;
+  /** From the top down, absolute. */
+  lower: string[];
+}
+
+/** The kernel takes mount options of one page, with the end. */
+const maxOptions = 4095;
+
+/**
+ * Writable overlays on top of layers, one for each container (or build step, or volume copy): a folder with
+ * `diff`, `work` and `merged`.
+ */
+export class Snapshots {
+  readonly root: string;
+  readonly #layers: LayerStore;
+
+  constructor(root: string, layers: LayerStore) {
+    this.root = root;
+    this.#layers = layers;
+  }
+
+  async start(): Promise<void> {
+    await mkdir(this.root, { recursive: true, mode: 0o711 });
+  }
+
+  /** Ids of all snapshots, mounted or not. */
+  async list(): Promise<string[]> {
+    return (await readdir(this.root)).filter((name) => !name.startsWith("tmp-"));
+  }
+
+  async get(id: string): Promise<Snapshot | undefined> {
+    return readJson<Snapshot>(join(this.root, id, "snapshot.json"));
+  }
+
+  paths(snapshot: Snapshot): SnapshotPaths {
+    const folder = join(this.root, snapshot.id);
+    const lower = snapshot.chain.map((chainId) => {
+      const layer = this.#layers.get(chainId);
+      if (layer === undefined)
+        throw new GantryError(
+          "internal",
+          `The layer ${chainId} of ${snapshot.id} is missing. Pull or load its image again.`,
+        );
+      return this.#layers.diffPath(layer);
+    });
+    return {
+      upper: join(folder, "diff"),
+      work: join(folder, "work"),
+      merged: join(folder, "merged"),
+      lower: lower.reverse(),
+    };
+  }
+
+  /** Makes the folders of a new snapshot. The chain is what is below the writable layer, from the bottom up. */
+  async prepare(id: string, chain: readonly string[]): Promise<Snapshot> {
+    const snapshot: Snapshot = { id, chain: [...chain] };
+    const temporary = join(this.root, `tmp-${id}`);
+    await rm(temporary, { recursive: true, force: true });
+    await mkdir(temporary, { mode: 0o710 });
+    await Promise.all(
+      ["diff", "work", "merged"].map((name) => mkdir(join(temporary, name), { mode: name === "work" ? 0o700 : 0o755 })),
+    );
+    await writeFileAtomic(join(temporary, "snapshot.json"), JSON.stringify(snapshot), { sync: false });
+    await rename(temporary, join(this.root, id));
+    return snapshot;
+  }
+
+  /** Mounts a snapshot and returns where. Safe to repeat. */
+  mount(snapshot: Snapshot): string {
+    const { upper, work, merged } = this.paths(snapshot);
+    if (isMounted(merged)) return merged;
+    // overlayfs wants a lower layer; an image without any gets an empty one.
+    const links = snapshot.chain.map((chainId) => {
+      const layer = this.#layers.get(chainId);
+      if (layer === undefined)
+        throw new GantryError(
+          "internal",
+          `The layer ${chainId} of ${snapshot.id} is missing. Pull or load its image again.`,
+        );
+      return this.#layers.linkPath(layer);
+    });
+    const lower = links.length === 0 ? [this.#empty()] : links.reverse();
+    const options = (names: readonly string[]): string =>
+      `lowerdir=${names.join(":")},upperdir=${upper},workdir=${work}`;
+    const absolute = options(lower.map((name) => (name.startsWith("/") ? name : join(this.#layers.root, name))));
+    if (absolute.length <= maxOptions) {
+      mount({ source: "overlay", target: merged, type: "overlay", data: absolute });
+      return merged;
+    }
+    // Names relative to the layers' folder are a third as long: the kernel reads them from where we stand.
+    const relative = options(lower);
+    if (relative.length > maxOptions)
+      throw new GantryError(
+        "invalid",
+        `max depth exceeded: ${snapshot.chain.length} layers are more than one mount can take`,
+      );
+    const before = process.cwd();
+    process.chdir(this.#layers.root);
+    try {
+      mount({ source: "overlay", target: merged, type: "overlay", data: relative });
+    } finally {
+      process.chdir(before);
+    }
+    return merged;
+  }
+
+  #empty(): string {
+    const path = join(this.root, "../empty");
+    if (!existsSync(path)) throw new GantryError("internal", `${path} is missing; restart the node process.`);
+    return path;
+  }
+
+  /** Safe to repeat, and for what was never mounted. */
+  unmount(id: string): void {
+    const merged = join(this.root, id, "merged");
+    while (unmount(merged)) continue;
+  }
+
+  async remove(id: string): Promise<void> {
+    this.unmount(id);
+    const doomed = join(this.root, `tmp-${id}`);
+    await rename(join(this.root, id), doomed).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+    });
+    await rm(doomed, { recursive: true, force: true });
+  }
+
+  /** Bytes in the writable layer, hard links counted once. */
+  async usage(id: string): Promise<number> {
+    const seen = new Set<string>();
+    const walk = async (folder: string): Promise<number> => {
+      let sum = 0;
+      for (const entry of await readdir(folder, { withFileTypes: true })) {
+        const path = join(folder, entry.name);
+        if (entry.isDirectory()) {
+          sum += await walk(path);
+        } else if (entry.isFile()) {
+          const stats = await lstat(path);
+          const key = `${stats.dev}:${stats.ino}`;
+          if (stats.nlink > 1 && seen.has(key)) continue;
+          seen.add(key);
+          sum += stats.size;
+        }
+      }
+      return sum;
+    };
+    return walk(join(this.root, id, "diff")).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return 0;
+      throw error;
+    });
+  }
+
+  /** Removes every snapshot that is not in `keep`: what an earlier crash left without an owner. */
+  async collect(keep: ReadonlySet<string>): Promise<string[]> {
+    const removed: string[] = [];
+    for (const name of await readdir(this.root)) {
+      if (keep.has(name)) continue;
+      this.unmount(name);
+      if (name.startsWith("tmp-")) rmSync(join(this.root, name), { recursive: true, force: true });
+      else await this.remove(name);
+      removed.push(name);
+    }
+    return removed;
+  }
+}
