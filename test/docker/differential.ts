@@ -1,0 +1,85 @@
+// Runs the same docker commands against two daemons and shows where their answers differ.
+//   node test/docker/differential.ts record SOCKET FILE     what this daemon answers, masked
+//   node test/docker/differential.ts compare SOCKET FILE    the differences to such a file
+// fixtures/dockerd-20.10.json is what Debian's dockerd 20.10 answered to the 28.2 CLI.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type DifferentialCommand, differentialCommands } from "./differential-commands.ts";
+import { busyboxTar } from "./busybox-tar.ts";
+
+interface Outcome {
+  line: string;
+  code: number | null;
+  out: string;
+  err: string;
+}
+
+/** What differs from run to run and from machine to machine: ids, times, addresses, the work folder. */
+export function mask(text: string, work: string): string {
+  return text
+    .replaceAll(work, "$W")
+    .replaceAll(/\b[0-9a-f]{64}\b/g, "<ID>")
+    .replaceAll(/\b(?=[0-9a-f]*[a-f0-9])[0-9a-f]{12}\b/g, "<id>")
+    .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)/g, "<TIME>")
+    .replaceAll(
+      /\b(?!10\.199\.7\.|127\.|0\.0\.0\.0|1\.2\.3\.4|9\.9\.9\.9)\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b/g,
+      "<IP>",
+    )
+    .replaceAll(/([0-9a-f]{2}:){5}[0-9a-f]{2}/g, "<MAC>")
+    .replaceAll(/\b\d+(\.\d+)?(kB|MB|GB)\b/g, "<SIZE>")
+    .replaceAll(/"Pid":\d+/g, '"Pid":<PID>');
+}
+
+export function runAll(host: string, commands: readonly DifferentialCommand[] = differentialCommands): Outcome[] {
+  const work = mkdtempSync(join(tmpdir(), "gantry-diff-"));
+  try {
+    busyboxTar(join(work, "bb.tar"));
+    return commands.map(({ line, statusOnly, unordered }) => {
+      const done = spawnSync("sh", ["-c", line], {
+        env: { ...process.env, DOCKER_HOST: host, W: work, DOCKER_CONFIG: join(work, "config") },
+        encoding: "utf8",
+        timeout: 60_000,
+        input: "",
+      });
+      const tidy = (text: string): string => {
+        if (statusOnly !== undefined) return "";
+        const masked = mask(text, work);
+        return unordered === true ? masked.split("\n").sort().join("\n") : masked;
+      };
+      return { line, code: done.status, out: tidy(done.stdout), err: tidy(done.stderr) };
+    });
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+export function differences(expected: readonly Outcome[], actual: readonly Outcome[]): string[] {
+  const known = new Map(expected.map((outcome) => [outcome.line, outcome]));
+  const found: string[] = [];
+  for (const mine of actual) {
+    const theirs = known.get(mine.line);
+    if (theirs === undefined) continue;
+    const parts: string[] = [];
+    if (mine.code !== theirs.code) parts.push(`  exit: expected ${theirs.code}, got ${mine.code}`);
+    for (const stream of ["out", "err"] as const) {
+      if (mine[stream] !== theirs[stream])
+        parts.push(`  ${stream} expected: ${theirs[stream]}\n  ${stream} actual:   ${mine[stream]}`);
+    }
+    if (parts.length > 0) found.push(`$ ${mine.line}\n${parts.join("\n")}`);
+  }
+  return found;
+}
+
+if (import.meta.main) {
+  const [verb, socket, file] = process.argv.slice(2) as [string, string, string];
+  const outcomes = runAll(`unix://${socket}`);
+  if (verb === "record") writeFileSync(file, `${JSON.stringify(outcomes, null, 1)}\n`);
+  else {
+    const expected = JSON.parse(readFileSync(file, "utf8")) as Outcome[];
+    const found = differences(expected, outcomes);
+    console.log(found.join("\n\n"));
+    console.log(`\n${outcomes.length} commands, ${found.length} differ`);
+  }
+}
