@@ -11,7 +11,8 @@ export class ConnectionInfo {
 
   constructor(socket: Socket | TLSSocket) {
     this.#socket = socket;
-    this.tls = "authorized" in socket && "encrypted" in socket;
+    // On HTTP/2 this is a proxy of the socket, which does not tell what it has.
+    this.tls = (socket as TLSSocket).encrypted === true;
     this.remoteAddress = socket.remoteAddress ?? "";
   }
 

@@ -87,6 +87,11 @@ export class WatchCache implements FeedListener {
     return this.#feed.revision;
   }
 
+  /** Watches that start before this revision find their events forgotten, here and in the store. */
+  get oldest(): number {
+    return Math.min(this.#windowStart, this.#store.compactedRevision);
+  }
+
   /** Nothing under this resource has changed after this revision. */
   get lastChange(): number {
     return this.#lastChange;
