@@ -180,6 +180,7 @@ export class Informer<T extends KubeObject = KubeObject> {
       fieldSelector,
       resourceVersion: this.#resourceVersion,
       signal,
+      bookmarks: true,
     });
     let events = 0;
     for await (const event of watch) {

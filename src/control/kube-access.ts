@@ -24,6 +24,7 @@ export interface ListerWatcher {
       fieldSelector?: string;
       resourceVersion: string;
       signal: AbortSignal;
+      bookmarks?: boolean;
     },
   ): AsyncIterable<{ type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK"; object: T }>;
 }
