@@ -1,0 +1,156 @@
+import type {
+  ContainerConfig,
+  ContainerState,
+  EndpointSettings,
+  HostConfig,
+  MountPoint,
+  MountSpec,
+  NetworkSettings,
+} from "#api/docker/container-types.ts";
+import { Emitter } from "#base/emitter.ts";
+import type { Endpoint } from "#network/network-types.ts";
+import type { ExecSession } from "./exec-session.ts";
+import type { HealthMonitor } from "./health-monitor.ts";
+import { zeroTime } from "./timestamps.ts";
+
+/** A mount point as `config.v2.json` keeps it. */
+export interface StoredMountPoint extends MountPoint {
+  Spec?: MountSpec;
+  /** A copy-up of the image's content was done, or is not wanted. */
+  CopyData?: boolean;
+}
+
+/** Facts of ours in `config.v2.json`, beside docker's own. */
+export interface GantryRecord {
+  /** `creating` and `removing` are finished or undone at the next start. */
+  phase: "creating" | "ready" | "removing";
+  /** ChainIDs below the writable layer, from the bottom up. */
+  chain: string[];
+  /** What was connected last, for recovery. */
+  endpoints: Endpoint[];
+  platform: string;
+  pod?: { sandboxId: string; logPath: string; attempt: number; name: string; image: string };
+}
+
+/** `config.v2.json`: docker's names and shapes. */
+export interface ContainerRecord {
+  StreamConfig: Record<string, never>;
+  State: ContainerState & { RemovalInProgress: boolean; StartedAt: string; FinishedAt: string };
+  ID: string;
+  Created: string;
+  Managed: boolean;
+  Path: string;
+  Args: string[];
+  Config: ContainerConfig;
+  Image: string;
+  NetworkSettings: NetworkSettings;
+  LogPath: string;
+  Name: string;
+  Driver: string;
+  OS: string;
+  RestartCount: number;
+  HasBeenStartedBefore: boolean;
+  HasBeenManuallyStopped: boolean;
+  HasBeenManuallyRestarted: boolean;
+  MountPoints: Record<string, StoredMountPoint>;
+  HostnamePath: string;
+  HostsPath: string;
+  ResolvConfPath: string;
+  Gantry: GantryRecord;
+}
+
+/** A container's life seen from waiters: told after the state has changed. */
+export type ContainerChange = "started" | "exited" | "removed" | "restarting";
+
+/** One container: what is on disk, and what only this process knows. Changed under the container's lock. */
+export class Container {
+  readonly record: ContainerRecord;
+  hostConfig: HostConfig;
+  readonly changes = new Emitter<ContainerChange>();
+  readonly execs = new Map<string, ExecSession>();
+  health: HealthMonitor | undefined;
+  /** Set while an exit is asked for, so that the restart policy keeps still. */
+  stopRequested = false;
+  /** The wait of the restart policy, to be cancelled. */
+  cancelRestart: (() => void) | undefined;
+  /** Milliseconds of the next back-off. */
+  restartDelay = 0;
+  isRemoving = false;
+  lastExit: { exitCode: number; error: string } | undefined;
+
+  constructor(record: ContainerRecord, hostConfig: HostConfig) {
+    this.record = record;
+    this.hostConfig = hostConfig;
+  }
+
+  get id(): string {
+    return this.record.ID;
+  }
+
+  /** Without its slash. */
+  get name(): string {
+    return this.record.Name.slice(1);
+  }
+
+  get state(): ContainerRecord["State"] {
+    return this.record.State;
+  }
+
+  get isRunning(): boolean {
+    return this.record.State.Running;
+  }
+
+  get isPod(): boolean {
+    return this.record.Gantry.pod !== undefined;
+  }
+}
+
+export function emptyState(): ContainerRecord["State"] {
+  return {
+    Status: "created",
+    Running: false,
+    Paused: false,
+    Restarting: false,
+    OOMKilled: false,
+    RemovalInProgress: false,
+    Dead: false,
+    Pid: 0,
+    ExitCode: 0,
+    Error: "",
+    StartedAt: zeroTime,
+    FinishedAt: zeroTime,
+  };
+}
+
+export function emptyNetworkSettings(networks: Record<string, EndpointSettings>): NetworkSettings {
+  return {
+    Bridge: "",
+    SandboxID: "",
+    SandboxKey: "",
+    Ports: {},
+    HairpinMode: false,
+    LinkLocalIPv6Address: "",
+    LinkLocalIPv6PrefixLen: 0,
+    SecondaryIPAddresses: null,
+    SecondaryIPv6Addresses: null,
+    EndpointID: "",
+    Gateway: "",
+    GlobalIPv6Address: "",
+    GlobalIPv6PrefixLen: 0,
+    IPAddress: "",
+    IPPrefixLen: 0,
+    IPv6Gateway: "",
+    MacAddress: "",
+    Networks: networks,
+  };
+}
+
+/** The word for a state, from its flags. */
+export function statusWord(state: ContainerRecord["State"]): ContainerState["Status"] {
+  if (state.RemovalInProgress) return "removing";
+  if (state.Dead) return "dead";
+  if (state.Running && state.Paused) return "paused";
+  if (state.Restarting) return "restarting";
+  if (state.Running) return "running";
+  return state.StartedAt === zeroTime && state.FinishedAt === zeroTime ? "created" : "exited";
+}

@@ -1,0 +1,46 @@
+import { GantryError } from "#base/errors.ts";
+import type { Filters } from "./engine.ts";
+
+/** Throws docker's sentence for a filter that the object kind does not have. */
+export function checkFilters(filters: Filters, known: readonly string[]): void {
+  for (const key of Object.keys(filters)) {
+    if (!known.includes(key)) throw new GantryError("invalid", `invalid filter '${key}'`);
+  }
+}
+
+/** True when all of `key` or `key=value` hold. */
+export function matchesLabels(labels: Readonly<Record<string, string>> | null | undefined, wanted: readonly string[]): boolean {
+  return wanted.every((text) => {
+    const equals = text.indexOf("=");
+    if (equals < 0) return labels?.[text] !== undefined;
+    return labels?.[text.slice(0, equals)] === text.slice(equals + 1);
+  });
+}
+
+/** docker's reading of a boolean filter. Throws when there is another value, or both. */
+export function booleanFilter(filters: Filters, key: string): boolean | undefined {
+  const values = filters[key];
+  if (values === undefined || values.length === 0) return undefined;
+  const isTrue = values.some((value) => /^(1|true)$/i.test(value));
+  const isFalse = values.some((value) => /^(0|false)$/i.test(value));
+  if (isTrue === isFalse) throw new GantryError("invalid", `invalid filter '${key}=[${values.join(" ")}]'`);
+  return isTrue;
+}
+
+/** `label` and `label!` of prune calls. */
+export function matchesPruneLabels(labels: Readonly<Record<string, string>> | null | undefined, filters: Filters): boolean {
+  if (!matchesLabels(labels, filters["label"] ?? [])) return false;
+  return !(filters["label!"] ?? []).some((text) => matchesLabels(labels, [text]));
+}
+
+/** docker matches names as regular expressions, on the text as it is when it is none. */
+export function matchesName(name: string, patterns: readonly string[]): boolean {
+  return patterns.some((pattern) => {
+    if (name === pattern) return true;
+    try {
+      return new RegExp(pattern).test(name);
+    } catch {
+      return name.includes(pattern);
+    }
+  });
+}
