@@ -5,6 +5,7 @@
 import { GantryError, errorMessage } from "#base/errors.ts";
 import type { KubeObject } from "#api/kube/object.ts";
 import { badRequest, type FieldProblem } from "./api-error.ts";
+import { cloneJson } from "./json-clone.ts";
 import type { FieldValidation, RequestContext } from "./request-context.ts";
 import { type KindRef, type Mutable, type ResourceType } from "./resource-type.ts";
 
@@ -41,8 +42,23 @@ export async function applyPatch(
   patch: unknown,
   _context: RequestContext,
 ): Promise<Mutable> {
-  if (contentType.startsWith("application/json-patch")) throw new GantryError("unsupported", "json patch");
+  if (contentType.startsWith("application/json-patch")) return applyJsonPatch(current as Mutable, patch);
   return merge(current, patch) as Mutable;
+}
+
+/** RFC 6902, all operations or none. */
+async function applyJsonPatch(current: Mutable, patch: unknown): Promise<Mutable> {
+  if (!Array.isArray(patch)) throw badRequest("json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+  const { applyPatch: apply } = await import("rfc6902");
+  const copy = cloneJson(current);
+  const problems = apply(copy, patch as Parameters<typeof apply>[1]);
+  const problem = problems.find((each) => each !== null);
+  if (problem !== undefined && problem !== null)
+    throw new GantryError("invalid", `the server rejected our request due to an error in our request`, {
+      data: { status: { kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", message: "the server rejected our request due to an error in our request", reason: "Invalid", details: {}, code: 422 } },
+      cause: problem,
+    });
+  return copy;
 }
 
 function merge(target: unknown, patch: unknown): unknown {
