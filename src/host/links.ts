@@ -120,9 +120,11 @@ export interface VxlanSpec extends LinkSpec {
   port: number;
   /** Our own address in the underlay: 4 or 16 bytes. */
   local: Uint8Array;
+  /** Remember where frames came from. Else only `forwardingEntry` says where to send. */
+  learning: boolean;
 }
 
-/** A VXLAN link that learns nothing by itself: where to send comes from `forwardingEntry`. */
+/** A VXLAN link. */
 export function addVxlan(spec: VxlanSpec): NetlinkMessage {
   const port = Buffer.alloc(2);
   port.writeUInt16BE(spec.port);
@@ -130,7 +132,7 @@ export function addVxlan(spec: VxlanSpec): NetlinkMessage {
     attribute(1, spec.id),
     attribute(spec.local.length === 4 ? 4 : 17, spec.local),
     attribute(15, port),
-    attribute(7, Buffer.from([0])),
+    attribute(7, Buffer.from([spec.learning ? 1 : 0])),
   ]);
 }
 
