@@ -83,6 +83,7 @@ export async function startContainer(
 
   let config;
   try {
+    await abortable(services.servicesSynced, signal);
     const sources = { ...podObjects(services, uid, signal), services: services.services };
     const environment = await containerEnvironment(pod, container, sources, facts);
     config = containerConfig(pod, container, {

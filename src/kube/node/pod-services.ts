@@ -30,6 +30,8 @@ export interface PodServices {
   tasks: TaskGroup;
   /** Services of a namespace, for environment variables. */
   services(namespace: string): Service[];
+  /** Resolves when all services are known. */
+  servicesSynced: Promise<void>;
   sandbox: SandboxFacts;
   node: Omit<DownwardFacts, "podIps">;
   nodeMemoryBytes: number;
