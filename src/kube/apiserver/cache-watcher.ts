@@ -1,4 +1,4 @@
-import { CacheEvent, type CacheEntry, type ChangeType } from "./cache-entry.ts";
+import type { CacheEntry, CacheEvent, ChangeType } from "./cache-entry.ts";
 
 /** What a watcher gets. A bookmark has no event: everything up to `revision` has been delivered. */
 export type WatchItem =

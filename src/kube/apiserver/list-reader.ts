@@ -1,7 +1,7 @@
 import { GantryError, hasCode } from "#base/errors.ts";
 import type { Store } from "#store/store.ts";
 import { badRequest } from "./api-error.ts";
-import { CacheEntry } from "./cache-entry.ts";
+import type { CacheEntry } from "./cache-entry.ts";
 import { type ContinueToken, type ListOptions, decodeContinue, encodeContinue } from "./list-options.ts";
 import type { ResourceHandle } from "./resource-type.ts";
 import { type Selection, parseSelection } from "./selection.ts";

@@ -41,7 +41,7 @@ export function transformObject(
 ): KubeObject {
   if (as === "Table") {
     const { resourceVersion } = object.metadata ?? {};
-    return tableOf(kind, [object], { ...(resourceVersion === undefined ? {} : { resourceVersion }) }, { include, version, headers: true, now });
+    return tableOf(kind, [object], resourceVersion === undefined ? {} : { resourceVersion }, { include, version, headers: true, now });
   }
   return partialMetadata(object, version);
 }
