@@ -57,8 +57,8 @@ export function bindSocket(options: BindOptions): BoundSocket {
 }
 
 /** A Node server on a socket of `bindSocket`, which it owns from now on. */
-export async function serverOn(socket: BoundSocket): Promise<Server> {
-  const server = createServer();
+export async function serverOn(socket: BoundSocket, options: { allowHalfOpen?: boolean } = {}): Promise<Server> {
+  const server = createServer(options);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ fd: socket.fd }, resolve);

@@ -84,10 +84,6 @@ export function addBridge(spec: LinkSpec): NetlinkMessage {
   return newLink(spec, "bridge");
 }
 
-export function addDummy(spec: LinkSpec): NetlinkMessage {
-  return newLink(spec, "dummy");
-}
-
 /** A veth pair: one end here, the other, `peer`, in the namespace of the open file `netnsFd`. */
 export function addVeth(spec: LinkSpec, peer: LinkSpec, netnsFd: number): NetlinkMessage {
   const peerMessage = Buffer.concat([

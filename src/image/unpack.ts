@@ -23,7 +23,7 @@ import { GantryError } from "#base/errors.ts";
 import type { Digest } from "#base/ids.ts";
 import { makeDevice, makeNode, nodeTypes, setXattr } from "#host/file-metadata.ts";
 import { finish } from "./digest.ts";
-import { RootedPaths, partsOf } from "./rooted-path.ts";
+import { RootedPaths, partsOf } from "#host/rooted-path.ts";
 import type { TarEntry } from "./tar-header.ts";
 import { type TarContentSink, TarReader } from "./tar-reader.ts";
 

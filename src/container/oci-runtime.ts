@@ -1,0 +1,466 @@
+import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, statSync, writeSync } from "node:fs";
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
+import { Socket } from "node:net";
+import { join } from "node:path";
+import { GantryError, errorMessage } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import { closeFd, makePipe } from "#host/descriptors.ts";
+import { type ProcessWatch, watchProcess } from "#host/pidfd.ts";
+import { CommandError, run } from "#host/run.ts";
+import { findExecutable, start } from "#host/spawn.ts";
+import { attachStreams } from "./conmon-streams.ts";
+import type {
+  AttachedStreams,
+  ContainerExit,
+  CreateOptions,
+  CreatedContainer,
+  ExecOptions,
+  ExecSession,
+  RecoveredState,
+} from "./container-types.ts";
+import { RuntimeNamespace } from "./runtime-namespace.ts";
+import { runtimeFailure } from "./runtime-failure.ts";
+
+export interface OciRuntimeOptions {
+  /** For the runtime's state, exit files and the namespace it runs in. Gone after a reboot. */
+  runDir: string;
+  /** Folders below which mounts are made that containers must see. */
+  sharedRoots: readonly string[];
+  /** Default: crun, else runc. */
+  program?: string;
+}
+
+interface Live {
+  bundle: string;
+  pid: number;
+  conmonPid: number;
+  tty: boolean;
+  watch: ProcessWatch | undefined;
+}
+
+const resizeMessage = 1;
+const reopenMessage = 2;
+
+/** Waits for a file that a process writes when it ends; it may come a moment later than the process goes. */
+async function readSoon(path: string, tries = 200): Promise<string | undefined> {
+  for (let attempt = 0; attempt < tries; attempt++) {
+    try {
+      const text = await readFile(path, "utf8");
+      if (text !== "") return text;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  return undefined;
+}
+
+/**
+ * Drives crun or runc through conmon. Conmon owns a container's streams, log and exit status, and lives on
+ * when the daemon is killed: `recover` finds everything again.
+ */
+export class OciRuntime {
+  readonly #options: OciRuntimeOptions;
+  readonly #log: Logger;
+  readonly #exits: string;
+  readonly #state: string;
+  readonly #live = new Map<string, Live>();
+  #prefix: string[] = [];
+  #program = "";
+
+  constructor(options: OciRuntimeOptions, parts: { log: Logger }) {
+    this.#options = options;
+    this.#log = parts.log;
+    this.#exits = join(options.runDir, "exits");
+    this.#state = join(options.runDir, "oci");
+  }
+
+  get program(): string {
+    return this.#program;
+  }
+
+  /** Chooses the runtime and makes it able to run here. */
+  async start(): Promise<void> {
+    for (const folder of [this.#options.runDir, this.#exits, this.#state])
+      mkdirSync(folder, { recursive: true, mode: 0o711 });
+    for (const name of this.#options.program === undefined ? ["crun", "runc"] : [this.#options.program]) {
+      try {
+        this.#program = findExecutable(name);
+      } catch {
+        continue;
+      }
+      if (!name.endsWith("crun")) break;
+      try {
+        this.#prefix = await new RuntimeNamespace(this.#options.runDir, this.#options.sharedRoots).prefix();
+        break;
+      } catch (error) {
+        this.#log.warn("crun cannot run here; runc is used.", { error: errorMessage(error) });
+        this.#prefix = [];
+      }
+    }
+    if (this.#program === "")
+      throw new GantryError("unavailable", "Neither crun nor runc is installed. Install one: apt-get install crun.");
+  }
+
+  #command(...args: string[]): string[] {
+    return [...this.#prefix, this.#program, "--root", this.#state, ...args];
+  }
+
+  #conmonArguments(id: string, session: string, bundle: string): string[] {
+    return [
+      ...this.#prefix,
+      findExecutable("conmon"),
+      "--api-version=1",
+      "-c",
+      id,
+      "-u",
+      session,
+      "-r",
+      this.#program,
+      "-b",
+      bundle,
+      "-p",
+      join(bundle, "pid"),
+      "-P",
+      join(bundle, "conmon.pid"),
+      "--full-attach",
+      "--no-new-keyring",
+      "--no-sync-log",
+      "--log-level=error",
+      `--runtime-arg=--root`,
+      `--runtime-arg=${this.#state}`,
+    ];
+  }
+
+  /** Runs conmon and reads its first word: the process's pid, or why there is none. */
+  async #runConmon(
+    argv: string[],
+    env: Record<string, string>,
+    extra: { stdio?: number[]; onReady?: () => void } = {},
+  ): Promise<{ pid: number; sync: Socket }> {
+    const pipe = makePipe();
+    const stdio: (number | "null")[] = ["null", "null", "null", pipe.writeEnd, ...(extra.stdio ?? [])];
+    let sync: Socket;
+    try {
+      const child = start({
+        argv,
+        env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", _OCI_SYNCPIPE: "3", ...env },
+        stdio,
+        newSession: true,
+        cwd: "/",
+      });
+      // Conmon forks itself into the background; the first process only says that it did.
+      void child.exited;
+    } catch (error) {
+      closeFd(pipe.readEnd);
+      throw error;
+    } finally {
+      closeFd(pipe.writeEnd);
+      for (const fd of extra.stdio ?? []) closeFd(fd);
+    }
+    sync = new Socket({ fd: pipe.readEnd, readable: true, writable: false });
+    extra.onReady?.();
+    const answer = await firstLine(sync);
+    if (answer === undefined) {
+      sync.destroy();
+      throw new GantryError("internal", "conmon ended without starting the container");
+    }
+    const { pid, data, message } = JSON.parse(answer) as { pid?: number; data?: number; message?: string };
+    const value = pid ?? data ?? -1;
+    if (value < 0) {
+      sync.destroy();
+      throw runtimeFailure(message ?? "");
+    }
+    return { pid: value, sync };
+  }
+
+  /** Creates a container: its namespaces and first process, which waits for `start`. */
+  async create(options: CreateOptions): Promise<CreatedContainer> {
+    const { id, bundle, log, spec, tty } = options;
+    mkdirSync(bundle, { recursive: true, mode: 0o700 });
+    await writeFile(join(bundle, "config.json"), JSON.stringify(spec), { mode: 0o600 });
+    await rm(join(this.#exits, id), { force: true });
+    const argv = this.#conmonArguments(id, id, bundle);
+    argv.push(
+      "-n",
+      options.name,
+      "--exit-dir",
+      this.#exits,
+      "--persist-dir",
+      bundle,
+      "-l",
+      log === undefined ? "none" : `k8s-file:${log}`,
+    );
+    if (options.logMaxBytes !== undefined) argv.push(`--log-size-max=${options.logMaxBytes}`);
+    if (tty) argv.push("-t");
+    if (options.stdin) argv.push("-i");
+    if (options.leaveStdinOpen) argv.push("--leave-stdin-open");
+    const { pid, sync } = await this.#runConmon(argv, {}).catch(async (error: unknown) => {
+      await this.delete(id, bundle).catch(() => {});
+      throw error;
+    });
+    sync.destroy();
+    const conmonPid = Number(readFileSync(join(bundle, "conmon.pid"), "utf8"));
+    this.#live.set(id, { bundle, pid, conmonPid, tty, watch: undefined });
+    return { id, pid, conmonPid };
+  }
+
+  /** Lets the first process run. Throws docker's `failed to create task…` causes. */
+  async startContainer(id: string): Promise<void> {
+    await this.#run("start", id);
+  }
+
+  async #run(...args: string[]): Promise<string> {
+    try {
+      const { stdout } = await run(this.#command(...args), { timeoutMs: 60_000 });
+      return stdout;
+    } catch (error) {
+      if (error instanceof CommandError) throw runtimeFailure(error.stderr);
+      throw error;
+    }
+  }
+
+  /** Connects to a container's streams. Before `start`, nothing that it writes is missed. */
+  attach(id: string): AttachedStreams {
+    return attachStreams(join(this.#known(id).bundle, "attach"));
+  }
+
+  #known(id: string): Live {
+    const live = this.#live.get(id);
+    if (live === undefined) throw new GantryError("not-found", `container ${id} is not running`);
+    return live;
+  }
+
+  #control(bundle: string, message: string): void {
+    let fd: number;
+    try {
+      fd = openSync(join(bundle, "ctl"), constants.O_WRONLY | constants.O_NONBLOCK);
+    } catch {
+      // Nobody reads it any more: the process has ended.
+      return;
+    }
+    try {
+      writeSync(fd, message);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Sets the size of a container's terminal. */
+  resize(id: string, height: number, width: number): void {
+    this.#control(this.#known(id).bundle, `${resizeMessage} ${height} ${width}\n`);
+  }
+
+  /** Makes conmon open its log anew, after somebody has moved it away. */
+  reopenLog(id: string): void {
+    this.#control(this.#known(id).bundle, `${reopenMessage} 0 0\n`);
+  }
+
+  /** Signals the first process itself, never another one that got its number. False when it has ended. */
+  kill(id: string, signal: number): boolean {
+    const live = this.#known(id);
+    const watch = watchProcess(live.pid);
+    try {
+      return isOurs(live) && watch.signal(signal);
+    } finally {
+      watch.close();
+    }
+  }
+
+  async pause(id: string): Promise<void> {
+    await this.#run("pause", id);
+  }
+
+  async resume(id: string): Promise<void> {
+    await this.#run("resume", id);
+  }
+
+  pid(id: string): number | undefined {
+    return this.#live.get(id)?.pid;
+  }
+
+  /** Resolves when a container that was created or recovered has ended. For one waiter. */
+  async exited(id: string): Promise<ContainerExit> {
+    const live = this.#known(id);
+    live.watch = watchProcess(live.conmonPid);
+    await live.watch.ended;
+    return this.#readExit(id, live);
+  }
+
+  async #readExit(id: string, live: Pick<Live, "bundle" | "pid">): Promise<ContainerExit> {
+    const path = join(this.#exits, id);
+    const code = await readSoon(path);
+    const oomKilled = existsSync(join(live.bundle, "oom"));
+    if (code !== undefined) return { code: Number(code), finishedAt: (await stat(path)).mtimeMs, oomKilled };
+    // Conmon was killed: nobody owns the process's streams any more, and its exit would never be known.
+    this.#log.warn("A container lost its monitor and is ended.", { container: id });
+    const watch = watchProcess(live.pid);
+    watch.signal("SIGKILL");
+    await watch.ended;
+    return { code: 137, finishedAt: Date.now(), oomKilled };
+  }
+
+  /** What became of a container that an earlier daemon created. */
+  async recover(id: string, bundle: string, tty: boolean): Promise<RecoveredState> {
+    const read = (name: string): number => Number(readFileSync(join(bundle, name), "utf8"));
+    let pid: number;
+    let conmonPid: number;
+    try {
+      pid = read("pid");
+      conmonPid = read("conmon.pid");
+    } catch {
+      return { state: "gone" };
+    }
+    const exitPath = join(this.#exits, id);
+    if (existsSync(exitPath)) return { state: "exited", exit: await this.#readExit(id, { bundle, pid }) };
+    const live: Live = { bundle, pid, conmonPid, tty, watch: undefined };
+    if (!isConmonOf(conmonPid, bundle)) {
+      if (isOurs(live)) return { state: "exited", exit: await this.#readExit(id, live) };
+      return { state: "gone" };
+    }
+    this.#live.set(id, live);
+    try {
+      const { status } = JSON.parse(await this.#run("state", id)) as { status: string };
+      return { state: status === "paused" ? "paused" : status === "created" ? "created" : "running", pid, conmonPid };
+    } catch {
+      // It ends just now; its exit file is about to come.
+      return { state: "running", pid, conmonPid };
+    }
+  }
+
+  /** Removes what the runtime keeps of a container, killing what still runs. Safe to repeat. */
+  async delete(id: string, bundle: string): Promise<void> {
+    const live = this.#live.get(id);
+    live?.watch?.close();
+    this.#live.delete(id);
+    if (existsSync(join(this.#state, id))) {
+      await run(this.#command("delete", "--force", id), { timeoutMs: 30_000, okStatus: [0, 1] });
+      await rm(join(this.#state, id), { recursive: true, force: true });
+    }
+    await Promise.all([rm(bundle, { recursive: true, force: true }), rm(join(this.#exits, id), { force: true })]);
+  }
+
+  /** Runs a command in a container with its streams connected. Throws `not-found` or `forbidden` when it cannot be run. */
+  async exec(options: ExecOptions): Promise<ExecSession> {
+    const bundle = join(options.containerBundle, `exec-${options.execId}`);
+    mkdirSync(join(bundle, "exits"), { recursive: true, mode: 0o700 });
+    const spec = join(bundle, "process.json");
+    await writeFile(spec, JSON.stringify(options.process), { mode: 0o600 });
+    const argv = this.#conmonArguments(options.containerId, options.execId, bundle);
+    argv.push("-e", "--exec-attach", "--exec-process-spec", spec, "--exit-dir", join(bundle, "exits"), "-l", "none");
+    if (options.process.terminal) argv.push("-t");
+    if (options.stdin) argv.push("-i");
+    const startPipe = makePipe();
+    const attachPipe = makePipe();
+    const ready = new Socket({ fd: attachPipe.readEnd, readable: true, writable: false });
+    const go = new Socket({ fd: startPipe.writeEnd, readable: false, writable: true });
+    go.on("error", () => {});
+    let streams: AttachedStreams | undefined;
+    const attached = (async () => {
+      go.write("\0");
+      await firstLine(ready);
+      streams = attachStreams(join(bundle, "attach"));
+      go.write("\0");
+    })();
+    attached.catch(() => {});
+    try {
+      const { pid, sync } = await this.#runConmon(
+        argv,
+        { _OCI_STARTPIPE: "4", _OCI_ATTACHPIPE: "5" },
+        { stdio: [startPipe.readEnd, attachPipe.writeEnd] },
+      );
+      await attached;
+      return {
+        pid,
+        streams: streams as unknown as AttachedStreams,
+        exited: this.#execExit(options.containerId, bundle, sync),
+        resize: (height, width) => this.#control(bundle, `${resizeMessage} ${height} ${width}\n`),
+      };
+    } catch (error) {
+      (streams as AttachedStreams | undefined)?.close();
+      await rm(bundle, { recursive: true, force: true });
+      throw error;
+    } finally {
+      go.destroy();
+      ready.destroy();
+    }
+  }
+
+  async #execExit(containerId: string, bundle: string, sync: Socket): Promise<{ code: number }> {
+    const conmonPid = Number((await readSoon(join(bundle, "conmon.pid"))) ?? 0);
+    const watch = watchProcess(conmonPid);
+    sync.resume();
+    await watch.ended;
+    watch.close();
+    sync.destroy();
+    const code = await readSoon(join(bundle, "exits", containerId), 20);
+    await rm(bundle, { recursive: true, force: true });
+    // Without an exit file conmon, or the whole container, was killed under it.
+    return { code: code === undefined ? 137 : Number(code) };
+  }
+
+  /** Runs a command to its end without conmon and collects its output: for probes and health checks. */
+  async execSync(
+    containerId: string,
+    process: ExecOptions["process"],
+    options: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<{ code: number; stdout: Buffer; stderr: Buffer }> {
+    const live = this.#known(containerId);
+    const spec = join(live.bundle, `exec-sync-${Math.random().toString(36).slice(2)}.json`);
+    await writeFile(spec, JSON.stringify({ ...process, terminal: false }), { mode: 0o600 });
+    try {
+      const { status, stdout, stderr } = await run(this.#command("exec", "--process", spec, containerId), {
+        timeoutMs: options.timeoutMs,
+        stdoutLimit: 16 << 20,
+        okStatus: Array.from({ length: 256 }, (_, code) => code),
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+      });
+      return { code: status, stdout: Buffer.from(stdout), stderr: Buffer.from(stderr) };
+    } finally {
+      await rm(spec, { force: true });
+    }
+  }
+
+  /** Stops watching; containers go on. */
+  stop(): void {
+    for (const live of this.#live.values()) live.watch?.close();
+  }
+}
+
+/** True when the process is one of this container's: the pid file is older than any reuse of its number. */
+function isOurs(live: Pick<Live, "bundle" | "pid">): boolean {
+  try {
+    const written = statSync(join(live.bundle, "pid")).mtimeMs;
+    return statSync(`/proc/${live.pid}`).ctimeMs <= written + 1000;
+  } catch {
+    return false;
+  }
+}
+
+function isConmonOf(pid: number, bundle: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(`\0${bundle}\0`);
+  } catch {
+    return false;
+  }
+}
+
+/** The first line that comes, or undefined when the other side closes before. */
+function firstLine(socket: Socket): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    let text = "";
+    const done = (line: string | undefined): void => {
+      socket.removeAllListeners("data");
+      socket.pause();
+      resolve(line);
+    };
+    socket.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+      const end = text.indexOf("\n");
+      if (end >= 0) done(text.slice(0, end));
+    });
+    socket.once("error", () => done(undefined));
+    socket.once("close", () => done(text === "" ? undefined : text));
+    socket.once("end", () => done(text === "" ? undefined : text));
+  });
+}
