@@ -1,5 +1,5 @@
 import {
-  addDummy,
+  addBridge,
   addRoute,
   addVlan,
   addVxlan,
@@ -49,7 +49,7 @@ async function ensureParent(
   }
   const vlan = /^(.+)\.(\d+)$/.exec(network.link);
   if (network.Options[optionNames.parent] === undefined) {
-    await apply(socket, [addDummy({ name: network.link, up: true })]);
+    await apply(socket, [addBridge({ name: network.link, up: true })]);
   } else {
     const parent = vlan === null ? 0 : linkIndex(vlan[1] as string);
     if (vlan === null || parent === 0) {

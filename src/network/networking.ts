@@ -1,7 +1,7 @@
 import type { Logger } from "#base/log.ts";
 import {
   addAddress,
-  addDummy,
+  addBridge,
   addRoute,
   apply,
   deleteLink,
@@ -97,7 +97,7 @@ export class Networking {
 }
 
 /**
- * A link that leads nowhere, which carries the service addresses' route and the cluster DNS's own address. The
+ * A bridge without ports, a link that leads nowhere (kernels without the dummy driver have it too), which carries the service addresses' route and the cluster DNS's own address. The
  * route lets the machine's own programs ask for a service at all: the kernel looks for a way before nftables
  * rewrites the destination, and what no service takes ends here. The DNS address is local to each node, so that
  * the server there simply binds it.
@@ -107,7 +107,7 @@ export async function ensureServiceLink(
   name: string,
   services: { cidr: string; dnsIp: string },
 ): Promise<void> {
-  if (linkIndex(name) === 0) await apply(socket, [addDummy({ name })]);
+  if (linkIndex(name) === 0) await apply(socket, [addBridge({ name })]);
   const index = linkIndex(name);
   const cidr = requireCidr(services.cidr);
   const destination = { address: addressBytes(formatAddress(cidr.family, cidr.base)), prefixLength: cidr.prefix };

@@ -258,7 +258,12 @@ export class Networks {
       const temporary = `${this.#options.linkPrefix}v${endpoint.endpointId.slice(0, 10)}`;
       await attachMacvlan(this.#parts.socket, spec, live.linkIndex, mode, temporary);
     } else {
-      const port = { name: endpoint.hostInterface, bridgeIndex: live.linkIndex, hairpin: true, isolated: !rule.icc };
+      const port = {
+        name: endpoint.hostInterface,
+        bridgeIndex: live.linkIndex,
+        hairpin: true,
+        isolated: !rule.icc && !filtersBridgedFrames(),
+      };
       await attachToBridge(this.#parts.socket, spec, port);
     }
     if (isGateway || before !== container.gatewayEndpoint) {
@@ -534,4 +539,16 @@ function gatewaysOf(endpoint: Endpoint): { ip: string }[] {
 
 function randomMac(): string {
   return `02:42:${randomBytes(4).toString("hex").match(/../g)?.join(":")}`;
+}
+
+/**
+ * True when the kernel shows bridged frames to the table, which then keeps the containers of a bridge apart by
+ * itself and still lets published ports through; else the bridge has to isolate its ports.
+ */
+function filtersBridgedFrames(): boolean {
+  try {
+    return readFileSync("/proc/sys/net/bridge/bridge-nf-call-iptables", "utf8").trim() === "1";
+  } catch {
+    return false;
+  }
 }

@@ -119,7 +119,7 @@ export class PortReservations {
 
   async #carryOver(reservation: Reservation, target: PortTarget): Promise<void> {
     const { port, connections } = reservation;
-    const server = await serverOn(reservation.socket);
+    const server = await serverOn(reservation.socket, { allowHalfOpen: true });
     reservation.server = server;
     server.on("error", () => {});
     server.on("connection", (client: Socket) => {
