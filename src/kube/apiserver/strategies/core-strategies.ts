@@ -101,13 +101,19 @@ export const secretStrategy: Strategy = {
 };
 
 export const configMapStrategy: Strategy = {
-  allowCreateOnUpdate: false,
   validateUpdate: (object, old) => checkImmutable(object, old, ["data", "binaryData"]),
 };
 
 /** A node's own registration brings its status along. */
 export const nodeStrategy: Strategy = {
-  allowCreateOnUpdate: false,
+  /** Nothing is scheduled to a node before it has said that it is ready (upstream's TaintNodesByCondition). */
+  prepareCreate(object) {
+    const node = object as Mutable & { spec?: { taints?: { key: string; effect: string }[] } };
+    const taints = node.spec?.taints ?? [];
+    const key = "node.kubernetes.io/not-ready";
+    if (taints.some((taint) => taint.key === key && taint.effect === "NoSchedule")) return;
+    node.spec = { ...node.spec, taints: [...taints, { key, effect: "NoSchedule" }] };
+  },
   prepareUpdate(object, old) {
     const status = (old as Mutable)["status"];
     if (status === undefined) delete object["status"];
