@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, rmSync } from "node:fs";
 import { mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -32,6 +32,9 @@ export class ContentStore {
   readonly #ingest: string;
   /** Blobs that somebody is about to refer to: garbage collection leaves them alone. */
   readonly #leased = new Map<string, number>();
+  /** How many pulls, loads, builds… run now, and what any of them has stored or found here. */
+  #sessions = 0;
+  readonly #touched = new Set<string>();
 
   constructor(root: string) {
     this.root = root;
@@ -52,6 +55,7 @@ export class ContentStore {
   }
 
   async size(digest: Digest): Promise<number | undefined> {
+    if (this.#sessions > 0) this.#touched.add(digest);
     try {
       return (await stat(this.path(digest))).size;
     } catch {
@@ -83,6 +87,20 @@ export class ContentStore {
 
   stream(digest: Digest, range?: { start: number }): Readable {
     return createReadStream(this.path(digest), { highWaterMark: 1 << 18, ...range });
+  }
+
+  /**
+   * Begins work that ends with an image: until the returned function is called, whatever is stored here or
+   * found here (`size`, `has`, `put`) is not collected.
+   */
+  session(): () => void {
+    this.#sessions++;
+    let open = true;
+    return () => {
+      if (!open) return;
+      open = false;
+      if (--this.#sessions === 0) this.#touched.clear();
+    };
   }
 
   /** Keeps a blob from being collected until the returned function is called. */
@@ -139,6 +157,7 @@ export class ContentStore {
           });
         }
         await file.sync();
+        if (this.#sessions > 0) this.#touched.add(digest);
         await rename(temporary, this.path(digest));
         return { digest, size };
       } finally {
@@ -150,15 +169,17 @@ export class ContentStore {
     }
   }
 
-  /** Removes every blob that is neither in `keep` nor leased; returns the bytes freed. */
+  /** Removes every blob that is neither in `keep` nor needed by work in progress; returns the bytes freed. */
   async collect(keep: ReadonlySet<string>): Promise<number> {
     let freed = 0;
     for (const hex of await readdir(this.#blobs)) {
       const digest = `sha256:${hex}`;
-      if (keep.has(digest) || this.#leased.has(digest)) continue;
       const path = join(this.#blobs, hex);
-      freed += (await stat(path).catch(() => undefined))?.size ?? 0;
-      await rm(path, { force: true });
+      const size = (await stat(path).catch(() => undefined))?.size ?? 0;
+      // Asked and removed in one turn, so that nobody can find it in between.
+      if (keep.has(digest) || this.#leased.has(digest) || this.#touched.has(digest)) continue;
+      rmSync(path, { force: true });
+      freed += size;
     }
     return freed;
   }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { existsSync, lstatSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -106,7 +107,7 @@ test("an image of 127 layers can be mounted", async () => {
       layers: layers.map((layer) => layer.blob),
     });
     const merged = service.snapshots.mount(await service.snapshots.prepare("c1", image.chain));
-    assert.equal(readdirSync(merged).length, 127);
+    assert.equal(readdirSync(merged).filter((name) => name.startsWith("f")).length, 127);
     assert.equal(readFileSync(join(merged, "f126"), "utf8"), "126");
   });
 });
@@ -183,5 +184,45 @@ test("a name moves to the image it is given to last", async () => {
     const second = await service.images.create({ config: config([b.diffId]), layers: [b.blob], tag });
     assert.equal(service.images.resolve("x").id, second.id);
     assert.deepEqual(service.images.byId(first.id)?.tags, []);
+  });
+});
+
+test("a container's changes are listed as docker does, and its layer holds them for others", async () => {
+  await withService(async (service) => {
+    const below = await addLayer(
+      service,
+      encodeEntry({ name: "d/", type: "directory" }),
+      encodeEntry({ name: "d/gone", type: "file" }, Buffer.from("1")),
+      encodeEntry({ name: "d/kept", type: "file" }, Buffer.from("2")),
+      encodeEntry({ name: "e/", type: "directory" }),
+      encodeEntry({ name: "e/one", type: "file" }),
+      encodeEntry({ name: "e/two", type: "file" }),
+    );
+    const image = await service.images.create({ config: config([below.diffId]), layers: [below.blob] });
+    const merged = service.snapshots.mount(await service.snapshots.prepare("c1", image.chain));
+    assert.deepEqual(await service.snapshots.changes("c1"), []);
+    execFileSync(
+      "sh",
+      [
+        "-ec",
+        "rm d/gone; echo new > d/kept; rm -r e; mkdir e; echo > e/two; mkdir n; ln d/kept n/hard; echo > etc/hosts",
+      ],
+      { cwd: merged },
+    );
+    assert.deepEqual(
+      (await service.snapshots.changes("c1")).map(({ Path, Kind }) => `${"CAD"[Kind]} ${Path}`),
+      ["C /d", "D /d/gone", "C /d/kept", "C /e", "D /e/one", "C /e/two", "C /etc", "C /etc/hosts", "A /n", "A /n/hard"],
+    );
+    const layer = await service.content.ingest(await service.snapshots.layerArchive("c1"));
+    const committed = await service.images.create({
+      config: config([below.diffId, layer.digest]),
+      layers: [below.blob, { mediaType: mediaTypes.layer, ...layer }],
+      parent: image.id,
+    });
+    const again = service.snapshots.mount(await service.snapshots.prepare("c2", committed.chain));
+    assert.deepEqual(readdirSync(join(again, "d")), ["kept"]);
+    assert.deepEqual(readdirSync(join(again, "e")), ["two"]);
+    assert.equal(lstatSync(join(again, "n/hard")).ino, lstatSync(join(again, "d/kept")).ino);
+    assert.deepEqual(await service.snapshots.changes("c2"), []);
   });
 });

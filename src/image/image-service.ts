@@ -10,7 +10,7 @@ import { canonicalString, parseReference } from "./reference.ts";
 import { Snapshots } from "./snapshots.ts";
 import { UnpackPool } from "./unpack-pool.ts";
 
-/** Everything about images, on one folder: `oci/`, `layers/`, `snapshots/`, `empty/`. */
+/** Everything about images, on one folder: `oci/`, `layers/`, `snapshots/`, `init/`. */
 export class ImageService {
   readonly content: ContentStore;
   readonly layers: LayerStore;
@@ -28,7 +28,7 @@ export class ImageService {
   }
 
   async start(): Promise<void> {
-    await mkdir(join(this.#root, "empty"), { recursive: true, mode: 0o755 });
+    await mkdir(this.#root, { recursive: true, mode: 0o711 });
     await this.content.start();
     await this.layers.start();
     await this.images.start();

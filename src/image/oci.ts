@@ -102,5 +102,5 @@ export type Compression = "none" | "gzip" | "zstd";
 /** How a layer of this media type is compressed. */
 export function compressionOf(mediaType: string): Compression {
   if (/[+.]gzip$/.test(mediaType)) return "gzip";
-  return /\+zstd$/.test(mediaType) ? "zstd" : "none";
+  return mediaType.endsWith("+zstd") ? "zstd" : "none";
 }

@@ -1,10 +1,13 @@
 import { existsSync, rmSync } from "node:fs";
-import { lstat, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { lstat, mkdir, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { FilesystemChange } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
 import { readJson, writeFileAtomic } from "#host/files.ts";
 import { isMounted, mount, unmount } from "#host/mount.ts";
 import type { LayerStore } from "./layer-store.ts";
+import { overlayChanges } from "./overlay-changes.ts";
+import { archiveTree } from "./tree-archive.ts";
 
 /** A container's file system: what is kept of it, in `snapshot.json`. */
 export interface Snapshot {
@@ -34,13 +37,33 @@ export class Snapshots {
   readonly root: string;
   readonly #layers: LayerStore;
 
+  /**
+   * The lowest layer of every container: the places that a runtime mounts things on. Without it they would be
+   * made in the writable layer, and show up in `docker diff` and in committed images.
+   */
+  readonly #initLayer: string;
+
   constructor(root: string, layers: LayerStore) {
     this.root = root;
     this.#layers = layers;
+    this.#initLayer = join(root, "../init");
   }
 
   async start(): Promise<void> {
     await mkdir(this.root, { recursive: true, mode: 0o711 });
+    await this.#makeInitLayer();
+  }
+
+  async #makeInitLayer(): Promise<void> {
+    if (existsSync(this.#initLayer)) return;
+    const temporary = `${this.#initLayer}.tmp`;
+    await rm(temporary, { recursive: true, force: true });
+    for (const folder of ["dev/pts", "dev/shm", "proc", "sys", "etc"])
+      await mkdir(join(temporary, folder), { recursive: true, mode: 0o755 });
+    for (const file of [".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/resolv.conf"])
+      await writeFile(join(temporary, file), "", { mode: 0o755 });
+    await symlink("/proc/mounts", join(temporary, "etc/mtab"));
+    await rename(temporary, this.#initLayer);
   }
 
   /** Ids of all snapshots, mounted or not. */
@@ -67,7 +90,7 @@ export class Snapshots {
       upper: join(folder, "diff"),
       work: join(folder, "work"),
       merged: join(folder, "merged"),
-      lower: lower.reverse(),
+      lower: [...lower.reverse(), this.#initLayer],
     };
   }
 
@@ -89,7 +112,6 @@ export class Snapshots {
   mount(snapshot: Snapshot): string {
     const { upper, work, merged } = this.paths(snapshot);
     if (isMounted(merged)) return merged;
-    // overlayfs wants a lower layer; an image without any gets an empty one.
     const links = snapshot.chain.map((chainId) => {
       const layer = this.#layers.get(chainId);
       if (layer === undefined)
@@ -99,7 +121,7 @@ export class Snapshots {
         );
       return this.#layers.linkPath(layer);
     });
-    const lower = links.length === 0 ? [this.#empty()] : links.reverse();
+    const lower = [...links.reverse(), this.#initLayer];
     const options = (names: readonly string[]): string =>
       `lowerdir=${names.join(":")},upperdir=${upper},workdir=${work}`;
     const absolute = options(lower.map((name) => (name.startsWith("/") ? name : join(this.#layers.root, name))));
@@ -122,12 +144,6 @@ export class Snapshots {
       process.chdir(before);
     }
     return merged;
-  }
-
-  #empty(): string {
-    const path = join(this.root, "../empty");
-    if (!existsSync(path)) throw new GantryError("internal", `${path} is missing; restart the node process.`);
-    return path;
   }
 
   /** Safe to repeat, and for what was never mounted. */
@@ -168,6 +184,23 @@ export class Snapshots {
       if (error.code === "ENOENT") return 0;
       throw error;
     });
+  }
+
+  /** What was changed against the layers below (`docker diff`). Throws `not-found`. */
+  async changes(id: string): Promise<FilesystemChange[]> {
+    const { upper, lower } = this.paths(await this.#require(id));
+    return overlayChanges(upper, lower);
+  }
+
+  /** The writable layer as an OCI layer: an uncompressed tar with whiteouts, the same bytes for the same content. */
+  async layerArchive(id: string): Promise<AsyncGenerator<Buffer>> {
+    return archiveTree(this.paths(await this.#require(id)).upper, { kind: "layer" });
+  }
+
+  async #require(id: string): Promise<Snapshot> {
+    const snapshot = await this.get(id);
+    if (snapshot === undefined) throw new GantryError("not-found", `snapshot ${id} does not exist: not found`);
+    return snapshot;
   }
 
   /** Removes every snapshot that is not in `keep`: what an earlier crash left without an owner. */

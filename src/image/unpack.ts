@@ -26,6 +26,7 @@ import { finish } from "./digest.ts";
 import { RootedPaths, partsOf } from "#host/rooted-path.ts";
 import type { TarEntry } from "./tar-header.ts";
 import { type TarContentSink, TarReader } from "./tar-reader.ts";
+import { opaqueMarker, opaqueXattr, whiteoutPrefix } from "./whiteout.ts";
 
 export interface UnpackLimits {
   /** Bytes of content in all. */
@@ -43,6 +44,12 @@ export interface UnpackOptions {
    * cp).
    */
   kind: "layer" | "archive";
+  /** Below which folder of the target the names stand, for `docker cp`: `["var", "lib"]`. It exists. */
+  base?: readonly string[];
+  /** A folder and something else never replace each other (docker cp). Default: only a full folder stays. */
+  keepKinds?: boolean;
+  /** Everything belongs to this user and group, whatever the archive says. */
+  owner?: { uid: number; gid: number };
   limits?: UnpackLimits;
 }
 
@@ -54,10 +61,6 @@ export interface UnpackResult {
   entries: number;
 }
 
-const whiteoutPrefix = ".wh.";
-const opaqueMarker = ".wh..wh..opq";
-const opaqueXattr = "trusted.overlay.opaque";
-
 /**
  * Writes an archive's entries below a folder, synchronously: meant for a worker thread. Nothing is ever
  * written outside the folder, whatever names and links the archive holds.
@@ -68,6 +71,7 @@ export class Unpacker {
   readonly #reader: TarReader;
   readonly #hash = createHash("sha256");
   readonly #limits: UnpackLimits;
+  readonly #base: readonly string[];
   /** Folders get their times last: writing into them changes them. */
   readonly #folderTimes = new Map<string, number>();
   #bytes = 0;
@@ -75,6 +79,7 @@ export class Unpacker {
 
   constructor(options: UnpackOptions) {
     this.#options = options;
+    this.#base = options.base ?? [];
     this.#limits = options.limits ?? defaultUnpackLimits;
     this.#paths = new RootedPaths(options.target);
     this.#reader = new TarReader((entry) => this.#entry(entry));
@@ -98,14 +103,15 @@ export class Unpacker {
       throw new GantryError("too-large", `the archive has more than ${this.#limits.maxEntries} entries`);
     if (this.#bytes > this.#limits.maxBytes)
       throw new GantryError("too-large", `the archive unpacks to more than ${this.#limits.maxBytes} bytes`);
-    const parts = partsOf(entry.name);
+    const parts = this.#partsOf(entry.name);
     const name = parts[parts.length - 1] ?? "";
     if (this.#options.kind === "layer" && name.startsWith(whiteoutPrefix)) {
       this.#whiteout(parts, name);
       return undefined;
     }
     const path = this.#paths.locate(parts, true);
-    if (parts.length > 0) this.#makeRoom(path, entry);
+    if (parts.length > this.#base.length) this.#makeRoom(path, entry);
+    else if (entry.type !== "directory" || this.#base.length > 0) return undefined;
     switch (entry.type) {
       case "file":
         return this.#file(path, entry);
@@ -127,11 +133,15 @@ export class Unpacker {
         makeNode(path, nodeTypes.fifo | entry.mode);
         break;
     }
-    lchownSync(path, entry.uid, entry.gid);
+    this.#own(path, entry);
     if (entry.type !== "symlink") chmodSync(path, entry.mode);
     this.#xattrs(path, entry);
     lutimesSync(path, entry.mtime, entry.mtime);
     return undefined;
+  }
+
+  #partsOf(name: string): string[] {
+    return [...this.#base, ...partsOf(name)];
   }
 
   #whiteout(parts: readonly string[], name: string): void {
@@ -155,6 +165,13 @@ export class Unpacker {
   #makeRoom(path: string, entry: TarEntry): void {
     const stats = lstatSync(path, { throwIfNoEntry: false });
     if (stats === undefined || (stats.isDirectory() && entry.type === "directory")) return;
+    if (this.#options.keepKinds && stats.isDirectory() !== (entry.type === "directory")) {
+      const [here, there] = stats.isDirectory() ? ["directory", "non-directory"] : ["non-directory", "directory"];
+      throw new GantryError(
+        "invalid",
+        `cannot overwrite ${here} ${JSON.stringify(`/${this.#partsOf(entry.name).join("/")}`)} with ${there} ${JSON.stringify(`/${this.#base.join("/")}`)}`,
+      );
+    }
     if (stats.isDirectory() && this.#options.kind === "archive" && readdirSync(path).length > 0) {
       throw new GantryError("invalid", `cannot overwrite directory "${entry.name}" with a non-directory`);
     }
@@ -166,7 +183,7 @@ export class Unpacker {
   #folder(path: string, entry: TarEntry): void {
     if (path !== this.#options.target && lstatSync(path, { throwIfNoEntry: false }) === undefined)
       mkdirSync(path, entry.mode);
-    lchownSync(path, entry.uid, entry.gid);
+    this.#own(path, entry);
     chmodSync(path, entry.mode);
     this.#xattrs(path, entry);
     this.#folderTimes.set(path, entry.mtime);
@@ -180,7 +197,8 @@ export class Unpacker {
       },
       end: () => {
         try {
-          fchownSync(fd, entry.uid, entry.gid);
+          const { uid, gid } = this.#options.owner ?? entry;
+          fchownSync(fd, uid, gid);
           fchmodSync(fd, entry.mode);
           if (entry.xattrs.size > 0) this.#xattrs(path, entry);
           futimesSync(fd, entry.mtime, entry.mtime);
@@ -191,10 +209,15 @@ export class Unpacker {
     };
   }
 
+  #own(path: string, entry: TarEntry): void {
+    const { uid, gid } = this.#options.owner ?? entry;
+    lchownSync(path, uid, gid);
+  }
+
   #link(path: string, entry: TarEntry): void {
     let target: string;
     try {
-      target = this.#paths.locate(partsOf(entry.linkname), false);
+      target = this.#paths.locate(this.#partsOf(entry.linkname), false);
     } catch (cause) {
       throw new GantryError(
         "invalid",
