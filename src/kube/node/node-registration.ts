@@ -195,5 +195,5 @@ export class NodeRegistration {
 }
 
 function withoutHeartbeat(status: NonNullable<Node["status"]>): unknown {
-  return { ...status, conditions: status.conditions?.map(({ lastHeartbeatTime: _, ...condition }) => condition) };
+  return { ...status, conditions: status.conditions?.map((condition) => ({ ...condition, lastHeartbeatTime: "" })) };
 }

@@ -27,8 +27,11 @@ export interface PodView {
 }
 
 interface Entry {
+  /** As last read; undefined: never yet. */
   sandboxes: Map<string, PodSandboxStatus | undefined>;
   containers: Map<string, PodContainerStatus | undefined>;
+  /** Ids that have been touched since they were read. */
+  dirty: Set<string>;
 }
 
 /**
@@ -96,20 +99,25 @@ export class RuntimeView {
   note(event: RuntimeEvent): string | undefined {
     const uid = this.#podOfSandbox.get(event.sandboxId);
     if (uid === undefined) return undefined;
-    if (event.containerId === undefined) this.touchSandbox(uid, event.sandboxId);
-    else this.touchContainer(uid, event.containerId);
+    // A container may have ended because its sandbox was lost.
+    this.touchSandbox(uid, event.sandboxId);
+    if (event.containerId !== undefined) this.touchContainer(uid, event.containerId);
     return uid;
   }
 
   touchSandbox(uid: string, id: string): void {
     this.#touched?.add(uid);
     this.#podOfSandbox.set(id, uid);
-    this.#entry(uid).sandboxes.set(id, undefined);
+    const entry = this.#entry(uid);
+    if (!entry.sandboxes.has(id)) entry.sandboxes.set(id, undefined);
+    entry.dirty.add(id);
   }
 
   touchContainer(uid: string, id: string): void {
     this.#touched?.add(uid);
-    this.#entry(uid).containers.set(id, undefined);
+    const entry = this.#entry(uid);
+    if (!entry.containers.has(id)) entry.containers.set(id, undefined);
+    entry.dirty.add(id);
   }
 
   /** Everything of a pod is read again at the next `view`. */
@@ -117,8 +125,7 @@ export class RuntimeView {
     this.#touched?.add(uid);
     const entry = this.#pods.get(uid);
     if (entry === undefined) return;
-    for (const id of entry.sandboxes.keys()) entry.sandboxes.set(id, undefined);
-    for (const id of entry.containers.keys()) entry.containers.set(id, undefined);
+    for (const id of [...entry.sandboxes.keys(), ...entry.containers.keys()]) entry.dirty.add(id);
   }
 
   forgetContainer(uid: string, id: string): void {
@@ -142,14 +149,21 @@ export class RuntimeView {
   async view(uid: string): Promise<PodView> {
     const entry = this.#pods.get(uid);
     if (entry === undefined) return { sandboxes: [], containers: [] };
-    const reads: Promise<void>[] = [];
-    for (const [id, known] of entry.sandboxes) {
-      if (known === undefined) reads.push(reread(entry.sandboxes, id, () => this.#runtime.podSandboxStatus(id)));
-    }
-    for (const [id, known] of entry.containers) {
-      if (known === undefined) reads.push(reread(entry.containers, id, () => this.#runtime.containerStatus(id)));
-    }
-    await Promise.all(reads);
+    // What is touched while it is read is dirty again afterwards, and keeps its last state until then.
+    const dirty = [...entry.dirty];
+    entry.dirty.clear();
+    await Promise.all(
+      dirty.map(async (id) => {
+        try {
+          if (entry.sandboxes.has(id)) await reread(entry.sandboxes, id, () => this.#runtime.podSandboxStatus(id));
+          else if (entry.containers.has(id))
+            await reread(entry.containers, id, () => this.#runtime.containerStatus(id));
+        } catch (error) {
+          entry.dirty.add(id);
+          throw error;
+        }
+      }),
+    );
     const sandboxes = [...entry.sandboxes.values()].filter((status) => status !== undefined);
     const containers = [...entry.containers.values()].filter((status) => status !== undefined);
     sandboxes.sort((a, b) => b.metadata.attempt - a.metadata.attempt || b.createdAt - a.createdAt);
@@ -159,14 +173,17 @@ export class RuntimeView {
 
   #entry(uid: string): Entry {
     let entry = this.#pods.get(uid);
-    if (entry === undefined) this.#pods.set(uid, (entry = { sandboxes: new Map(), containers: new Map() }));
+    if (entry === undefined)
+      this.#pods.set(uid, (entry = { sandboxes: new Map(), containers: new Map(), dirty: new Set() }));
     return entry;
   }
 }
 
 async function reread<T>(into: Map<string, T | undefined>, id: string, read: () => Promise<T>): Promise<void> {
   try {
-    into.set(id, await read());
+    const status = await read();
+    // It may have been forgotten in the meantime.
+    if (into.has(id)) into.set(id, status);
   } catch (error) {
     if (!hasCode(error, "not-found")) throw error;
     into.delete(id);
