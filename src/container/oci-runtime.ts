@@ -140,7 +140,6 @@ export class OciRuntime {
   ): Promise<{ pid: number; sync: Socket }> {
     const pipe = makePipe();
     const stdio: (number | "null")[] = ["null", "null", "null", pipe.writeEnd, ...(extra.stdio ?? [])];
-    let sync: Socket;
     try {
       const child = start({
         argv,
@@ -158,7 +157,7 @@ export class OciRuntime {
       closeFd(pipe.writeEnd);
       for (const fd of extra.stdio ?? []) closeFd(fd);
     }
-    sync = new Socket({ fd: pipe.readEnd, readable: true, writable: false });
+    const sync = new Socket({ fd: pipe.readEnd, readable: true, writable: false });
     extra.onReady?.();
     const answer = await firstLine(sync);
     if (answer === undefined) {
@@ -273,6 +272,18 @@ export class OciRuntime {
 
   async resume(id: string): Promise<void> {
     await this.#run("resume", id);
+  }
+
+  /** What the runtime says of a container that we know, or undefined once it has ended. */
+  async status(id: string): Promise<"created" | "running" | "paused" | undefined> {
+    const { pid } = this.#known(id);
+    if (!existsSync(`/proc/${pid}`) || existsSync(join(this.#exits, id))) return undefined;
+    try {
+      const { status } = JSON.parse(await this.#run("state", id)) as { status: string };
+      return status === "created" || status === "running" || status === "paused" ? status : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   pid(id: string): number | undefined {

@@ -1,0 +1,80 @@
+import type { Resources } from "#api/docker/container-types.ts";
+import { GantryError, errorMessage } from "#base/errors.ts";
+import { cgroupVersion, readCgroupFile, writeCgroup, type Controller } from "#host/cgroup.ts";
+import { ociResources } from "./cgroup-resources.ts";
+
+type Write = [controller: Controller, file: string, value: string | number];
+
+interface Limits {
+  memory?: { limit?: number; swap?: number; reservation?: number };
+  cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string };
+  pids?: { limit?: number };
+  blockIO?: { weight?: number };
+}
+
+/** CPU shares (2 to 262144) as a v2 weight (1 to 10000), as OCI runtimes convert them. */
+export function cpuWeight(shares: number): number {
+  return Math.floor(1 + ((shares - 2) * 9999) / 262142);
+}
+
+function v1Writes(limits: Limits, currentSwap: number): Write[] {
+  const writes: Write[] = [];
+  const { memory, cpu, pids, blockIO } = limits;
+  const memoryWrites: Write[] = [];
+  if (memory?.limit !== undefined) memoryWrites.push(["memory", "memory.limit_in_bytes", memory.limit]);
+  if (memory?.swap !== undefined) {
+    const swap: Write = ["memory", "memory.memsw.limit_in_bytes", memory.swap];
+    // The kernel keeps memory <= memory+swap at every moment: the order depends on the direction.
+    if (memory.swap === -1 || memory.swap > currentSwap) memoryWrites.unshift(swap);
+    else memoryWrites.push(swap);
+  }
+  writes.push(...memoryWrites);
+  if (memory?.reservation !== undefined) writes.push(["memory", "memory.soft_limit_in_bytes", memory.reservation]);
+  if (cpu?.shares !== undefined) writes.push(["cpu", "cpu.shares", cpu.shares]);
+  if (cpu?.period !== undefined) writes.push(["cpu", "cpu.cfs_period_us", cpu.period]);
+  if (cpu?.quota !== undefined) writes.push(["cpu", "cpu.cfs_quota_us", cpu.quota]);
+  if (cpu?.cpus !== undefined) writes.push(["cpuset", "cpuset.cpus", cpu.cpus]);
+  if (cpu?.mems !== undefined) writes.push(["cpuset", "cpuset.mems", cpu.mems]);
+  if (pids?.limit !== undefined) writes.push(["pids", "pids.max", pids.limit]);
+  if (blockIO?.weight !== undefined) writes.push(["blkio", "blkio.weight", blockIO.weight]);
+  return writes;
+}
+
+function v2Writes(limits: Limits): Write[] {
+  const writes: Write[] = [];
+  const { memory, cpu, pids, blockIO } = limits;
+  if (memory?.limit !== undefined) writes.push(["memory", "memory.max", memory.limit]);
+  if (memory?.swap !== undefined)
+    writes.push([
+      "memory",
+      "memory.swap.max",
+      memory.swap === -1 ? "max" : Math.max(0, memory.swap - (memory.limit ?? 0)),
+    ]);
+  if (memory?.reservation !== undefined) writes.push(["memory", "memory.low", memory.reservation]);
+  if (cpu?.shares !== undefined) writes.push(["cpu", "cpu.weight", cpuWeight(cpu.shares)]);
+  if (cpu?.quota !== undefined)
+    writes.push(["cpu", "cpu.max", `${cpu.quota < 0 ? "max" : cpu.quota} ${cpu.period ?? 100_000}`]);
+  if (cpu?.cpus !== undefined) writes.push(["cpuset", "cpuset.cpus", cpu.cpus]);
+  if (cpu?.mems !== undefined) writes.push(["cpuset", "cpuset.mems", cpu.mems]);
+  if (pids?.limit !== undefined) writes.push(["pids", "pids.max", pids.limit]);
+  if (blockIO?.weight !== undefined) writes.push(["blkio", "io.bfq.weight", blockIO.weight]);
+  return writes;
+}
+
+/**
+ * Changes the limits of a running container at once (`docker update`). Throws `invalid` with the kernel's
+ * word for what it refused, e.g. less memory than is in use.
+ */
+export function updateCgroup(path: string, resources: Resources): void {
+  const limits = ociResources(resources) as Limits;
+  const currentSwap = Number(readCgroupFile(path, "memory", "memory.memsw.limit_in_bytes") ?? Number.POSITIVE_INFINITY);
+  for (const [controller, file, value] of cgroupVersion === 2 ? v2Writes(limits) : v1Writes(limits, currentSwap)) {
+    try {
+      writeCgroup(path, controller, file, value);
+    } catch (cause) {
+      // A kernel without swap accounting has no such file: docker warns at creation and goes on.
+      if (file === "memory.memsw.limit_in_bytes" && (cause as NodeJS.ErrnoException).code === "ENOENT") continue;
+      throw new GantryError("invalid", `failed to write ${value}: write ${file}: ${errorMessage(cause)}`, { cause });
+    }
+  }
+}

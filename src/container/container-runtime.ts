@@ -1,0 +1,296 @@
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import type {
+  ContainerRuntimePort,
+  ExecHandle,
+  ExitFacts,
+  LaunchPlan,
+  LogPlan,
+  LoggedLine,
+  ProcessPlan,
+  RuntimeReading,
+  RuntimeState,
+  StreamsPort,
+} from "#api/container-runtime.ts";
+import type { Resources } from "#api/docker/container-types.ts";
+import { Emitter } from "#base/emitter.ts";
+import { GantryError } from "#base/errors.ts";
+import { randomHex } from "#base/ids.ts";
+import type { Logger } from "#base/log.ts";
+import { cgroupProcesses, cgroupVersion, readCgroup, removeCgroup } from "#host/cgroup.ts";
+import { readJson, writeFileAtomic } from "#host/files.ts";
+import { run } from "#host/run.ts";
+import { findExecutable } from "#host/spawn.ts";
+import { updateCgroup } from "./cgroup-update.ts";
+import type { ContainerExit } from "./container-types.ts";
+import { readLog } from "./log-reader.ts";
+import { LogRotation } from "./log-rotation.ts";
+import { OciRuntime, type OciRuntimeOptions } from "./oci-runtime.ts";
+import { buildSpec } from "./spec.ts";
+
+/** What is kept of a launch beside the bundle, so that a later process can go on with it. */
+interface Kept {
+  cgroupPath: string;
+  tty: boolean;
+  log: LogPlan;
+}
+
+const initPrograms = ["/usr/bin/docker-init", "/usr/bin/tini-static", "/usr/bin/tini", "/usr/bin/catatonit"];
+
+/** The small init that `--init` puts before a program. Throws `unavailable` where the machine has none. */
+function findInit(): string {
+  const found = initPrograms.find((path) => existsSync(path));
+  if (found !== undefined) return found;
+  throw new GantryError(
+    "unavailable",
+    "--init needs a small init program, and none is installed on this machine: apt-get install tini",
+  );
+}
+
+/** The container layer: an OCI runtime under conmon, behind the engine's port. */
+export class ContainerRuntime implements ContainerRuntimePort {
+  readonly #oci: OciRuntime;
+  readonly #bundles: string;
+  readonly #kept = new Map<string, Kept>();
+  readonly #exits = new Map<string, Promise<ExitFacts>>();
+  readonly #oom = new Emitter<string>();
+  readonly #rotation: LogRotation;
+
+  constructor(options: OciRuntimeOptions, parts: { log: Logger }) {
+    this.#oci = new OciRuntime(options, parts);
+    this.#bundles = join(options.runDir, "bundles");
+    this.#rotation = new LogRotation((id) => this.#oci.reopenLog(id));
+  }
+
+  /** Chooses crun or runc. Once, before anything else. */
+  async initialise(): Promise<void> {
+    await this.#oci.start();
+  }
+
+  /** Stops watching; containers go on. */
+  stop(): void {
+    this.#rotation.stop();
+    this.#oci.stop();
+  }
+
+  #bundle(id: string): string {
+    return join(this.#bundles, id);
+  }
+
+  async #keptOf(id: string): Promise<Kept | undefined> {
+    const known = this.#kept.get(id);
+    if (known !== undefined) return known;
+    const read = await readJson<Kept>(join(this.#bundle(id), "gantry.json")).catch(() => undefined);
+    if (read !== undefined) this.#kept.set(id, read);
+    return read;
+  }
+
+  async facts(): ReturnType<ContainerRuntimePort["facts"]> {
+    const version = async (program: string, pattern: RegExp): Promise<string> =>
+      pattern.exec((await run([program, "--version"])).stdout)?.[1] ?? "unknown";
+    const name = this.#oci.program.split("/").pop() as string;
+    return {
+      name,
+      version: await version(this.#oci.program, /version (\S+)/),
+      conmonVersion: await version(findExecutable("conmon"), /version (\S+)/),
+      cgroupVersion,
+      cgroupDriver: "cgroupfs",
+    };
+  }
+
+  async create(plan: LaunchPlan): Promise<{ pid: number }> {
+    const { id } = plan;
+    const bundle = this.#bundle(id);
+    const init = plan.init ? findInit() : undefined;
+    const spec = buildSpec(plan, init);
+    const kept: Kept = { cgroupPath: plan.cgroupPath, tty: plan.process.tty, log: plan.log };
+    const created = await this.#oci.create({
+      id,
+      name: id.slice(0, 12),
+      bundle,
+      ...(plan.log.format === "none" ? {} : { log: plan.log.path }),
+      spec,
+      tty: plan.process.tty,
+      stdin: plan.openStdin,
+      leaveStdinOpen: plan.openStdin && !plan.stdinOnce,
+    });
+    await writeFileAtomic(join(bundle, "gantry.json"), JSON.stringify(kept), { sync: false });
+    this.#kept.set(id, kept);
+    this.#watch(id);
+    this.#rotation.add(id, plan.log);
+    return { pid: created.pid };
+  }
+
+  #watch(id: string): Promise<ExitFacts> {
+    const known = this.#exits.get(id);
+    if (known !== undefined) return known;
+    const exited = this.#oci.exited(id).then((exit) => {
+      this.#rotation.remove(id);
+      const facts = factsOf(exit);
+      if (facts.oomKilled) this.#oom.emit(id);
+      return facts;
+    });
+    exited.catch(() => {});
+    this.#exits.set(id, exited);
+    return exited;
+  }
+
+  async start(id: string): Promise<void> {
+    await this.#oci.startContainer(id);
+  }
+
+  async state(id: string): Promise<RuntimeState> {
+    const kept = await this.#keptOf(id);
+    if (kept === undefined) return { state: "absent" };
+    if (this.#oci.pid(id) !== undefined) {
+      const status = await this.#oci.status(id);
+      if (status !== undefined) return { state: status, pid: this.#oci.pid(id) as number };
+      return { state: "exited", exit: await this.#watch(id) };
+    }
+    const recovered = await this.#oci.recover(id, this.#bundle(id), kept.tty);
+    if (recovered.state === "gone") return { state: "absent" };
+    if (recovered.state === "exited") {
+      const exit = factsOf(recovered.exit);
+      this.#exits.set(id, Promise.resolve(exit));
+      return { state: "exited", exit };
+    }
+    this.#watch(id);
+    this.#rotation.add(id, kept.log);
+    return { state: recovered.state, pid: recovered.pid };
+  }
+
+  async exited(id: string): Promise<ExitFacts> {
+    const known = this.#exits.get(id);
+    if (known !== undefined) return known;
+    const state = await this.state(id);
+    if (state.state === "exited") return state.exit;
+    if (state.state === "absent") throw new GantryError("not-found", `container ${id} is not running`);
+    return this.#watch(id);
+  }
+
+  onOom(listener: (id: string) => void): () => void {
+    return this.#oom.on(listener);
+  }
+
+  async kill(id: string, signal: number, all = false): Promise<boolean> {
+    const kept = await this.#keptOf(id);
+    if (kept === undefined || this.#oci.pid(id) === undefined) return false;
+    if (!all) return this.#oci.kill(id, signal);
+    for (const pid of cgroupProcesses(kept.cgroupPath)) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        continue; // It has ended meanwhile.
+      }
+    }
+    return true;
+  }
+
+  async pause(id: string): Promise<void> {
+    await this.#oci.pause(id);
+  }
+
+  async resume(id: string): Promise<void> {
+    await this.#oci.resume(id);
+  }
+
+  async update(id: string, resources: Resources): Promise<void> {
+    const kept = await this.#keptOf(id);
+    if (kept === undefined) throw new GantryError("not-found", `container ${id} is not running`);
+    updateCgroup(kept.cgroupPath, resources);
+  }
+
+  async delete(id: string): Promise<void> {
+    const kept = await this.#keptOf(id);
+    this.#rotation.remove(id);
+    await this.#oci.delete(id, this.#bundle(id));
+    if (kept !== undefined) removeCgroup(kept.cgroupPath);
+    this.#kept.delete(id);
+    this.#exits.delete(id);
+  }
+
+  async list(): Promise<string[]> {
+    return readdir(this.#bundles).catch(() => []);
+  }
+
+  async attach(id: string): Promise<StreamsPort> {
+    return this.#oci.attach(id);
+  }
+
+  async resize(id: string, size: { height: number; width: number }): Promise<void> {
+    this.#oci.resize(id, size.height, size.width);
+  }
+
+  async exec(id: string, plan: ProcessPlan & { privileged: boolean; stdin: boolean }): Promise<ExecHandle> {
+    const session = await this.#oci.exec({
+      containerId: id,
+      containerBundle: this.#bundle(id),
+      execId: randomHex(8),
+      stdin: plan.stdin,
+      process: processOf(plan),
+    });
+    return {
+      pid: session.pid,
+      streams: session.streams,
+      exited: session.exited.then(({ code }) => code),
+      resize: async ({ height, width }) => session.resize(height, width),
+      kill: () => {
+        try {
+          process.kill(session.pid, "SIGKILL");
+        } catch {
+          // It has ended already.
+        }
+      },
+    };
+  }
+
+  /** Runs a command to its end and collects what it says: for probes and health checks. */
+  async execSync(
+    id: string,
+    plan: ProcessPlan,
+    options: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<{ code: number; stdout: Buffer; stderr: Buffer }> {
+    return this.#oci.execSync(id, processOf(plan), options);
+  }
+
+  async processes(id: string): Promise<number[]> {
+    const kept = await this.#keptOf(id);
+    return kept === undefined ? [] : cgroupProcesses(kept.cgroupPath);
+  }
+
+  async read(id: string): Promise<RuntimeReading> {
+    const kept = await this.#keptOf(id);
+    if (kept === undefined) throw new GantryError("not-found", `container ${id} is not running`);
+    return readCgroup(kept.cgroupPath);
+  }
+
+  readLog(log: LogPlan, options: Parameters<ContainerRuntimePort["readLog"]>[1]): AsyncIterable<LoggedLine> {
+    return readLog(log, options);
+  }
+
+  async reopenLog(id: string): Promise<void> {
+    this.#oci.reopenLog(id);
+  }
+}
+
+function factsOf(exit: ContainerExit): ExitFacts {
+  return { exitCode: exit.code, oomKilled: exit.oomKilled, finishedAt: exit.finishedAt };
+}
+
+function processOf(plan: ProcessPlan): Parameters<OciRuntime["exec"]>[0]["process"] {
+  const all = plan.capabilities;
+  const own = plan.uid === 0 ? all : [];
+  return {
+    terminal: plan.tty,
+    args: plan.args,
+    env: plan.env,
+    cwd: plan.cwd,
+    user: { uid: plan.uid, gid: plan.gid, additionalGids: plan.additionalGids },
+    capabilities: { bounding: all, permitted: own, effective: own },
+    noNewPrivileges: plan.noNewPrivileges,
+    ...(plan.consoleSize === undefined
+      ? {}
+      : { consoleSize: { height: plan.consoleSize[0], width: plan.consoleSize[1] } }),
+  };
+}

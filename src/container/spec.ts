@@ -1,0 +1,281 @@
+import { lstatSync, readdirSync, statSync } from "node:fs";
+import type { LaunchPlan, NamespacePlan, PlannedMount } from "#api/container-runtime.ts";
+import { GantryError } from "#base/errors.ts";
+import { splitDevice } from "#host/file-metadata.ts";
+import { ociResources } from "./cgroup-resources.ts";
+import { seccompProfile } from "./seccomp.ts";
+
+/** What docker hides from containers (moby, oci/defaults). */
+export const defaultMaskedPaths = [
+  "/proc/asound",
+  "/proc/acpi",
+  "/proc/interrupts",
+  "/proc/kcore",
+  "/proc/keys",
+  "/proc/latency_stats",
+  "/proc/timer_list",
+  "/proc/timer_stats",
+  "/proc/sched_debug",
+  "/proc/scsi",
+  "/sys/firmware",
+  "/sys/devices/virtual/powercap",
+];
+export const defaultReadonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/** Where the init of `--init` is put, as docker does. */
+export const initPath = "/sbin/docker-init";
+
+interface OciMount {
+  destination: string;
+  type: string;
+  source: string;
+  options: string[];
+}
+
+function defaultMounts(plan: LaunchPlan): OciMount[] {
+  const { privileged } = plan;
+  return [
+    { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
+    {
+      destination: "/dev",
+      type: "tmpfs",
+      source: "tmpfs",
+      options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
+    },
+    {
+      destination: "/dev/pts",
+      type: "devpts",
+      source: "devpts",
+      options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    },
+    {
+      destination: "/sys",
+      type: "sysfs",
+      source: "sysfs",
+      options: ["nosuid", "noexec", "nodev", ...(privileged ? [] : ["ro"])],
+    },
+    {
+      destination: "/sys/fs/cgroup",
+      type: "cgroup",
+      source: "cgroup",
+      options: ["nosuid", "noexec", "nodev", ...(privileged ? [] : ["ro"])],
+    },
+    { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: ["nosuid", "noexec", "nodev"] },
+  ];
+}
+
+function mountsOf(plan: LaunchPlan): OciMount[] {
+  const planned = new Set(plan.mounts.map((mount) => mount.destination));
+  const defaults = defaultMounts(plan);
+  const ipcIsShared = plan.namespaces.ipc.kind !== "new";
+  if (!ipcIsShared || !planned.has("/dev/shm")) {
+    defaults.push({
+      destination: "/dev/shm",
+      type: "tmpfs",
+      source: "shm",
+      options: ["nosuid", "noexec", "nodev", "mode=1777", `size=${plan.shmSize}`],
+    });
+  }
+  return [...defaults.filter((mount) => !planned.has(mount.destination)), ...byDepth(plan.mounts)];
+}
+
+/** Outer folders first: a mount on `/a` must not cover one on `/a/b`. */
+function byDepth(mounts: readonly PlannedMount[]): OciMount[] {
+  const depth = (mount: PlannedMount): number => mount.destination.split("/").filter((part) => part !== "").length;
+  return [...mounts]
+    .sort((left, right) => depth(left) - depth(right))
+    .map(({ destination, type, source, options }) => ({ destination, type, source, options }));
+}
+
+function namespacesOf(plan: NamespacePlan): { type: string; path?: string }[] {
+  const out: { type: string; path?: string }[] = [{ type: "mount" }];
+  for (const type of ["network", "pid", "ipc", "uts", "cgroup"] as const) {
+    const choice = plan[type];
+    if (choice.kind === "path") out.push({ type, path: choice.path });
+    else if (choice.kind === "new") out.push({ type });
+  }
+  return out;
+}
+
+interface OciDevice {
+  path: string;
+  type: string;
+  major: number;
+  minor: number;
+  fileMode: number;
+  uid: number;
+  gid: number;
+}
+
+function deviceAt(hostPath: string, path: string): OciDevice | undefined {
+  const stats = statSync(hostPath, { bigint: true, throwIfNoEntry: false });
+  if (stats === undefined || (!stats.isCharacterDevice() && !stats.isBlockDevice())) return undefined;
+  const { major, minor } = splitDevice(stats.rdev);
+  return {
+    path,
+    type: stats.isBlockDevice() ? "b" : "c",
+    major,
+    minor,
+    fileMode: Number(stats.mode & 0o777n),
+    uid: Number(stats.uid),
+    gid: Number(stats.gid),
+  };
+}
+
+/** Devices below a folder of the host's. Terminals and shared memory are the container's own. */
+function devicesBelow(hostFolder: string, folder: string): OciDevice[] {
+  const own = new Set(["pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"]);
+  const out: OciDevice[] = [];
+  for (const name of readdirSync(hostFolder)) {
+    if (own.has(name) && hostFolder === "/dev") continue;
+    const path = `${hostFolder}/${name}`;
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (stats?.isDirectory()) out.push(...devicesBelow(path, `${folder}/${name}`));
+    else {
+      const device = deviceAt(path, `${folder}/${name}`);
+      if (device !== undefined) out.push(device);
+    }
+  }
+  return out;
+}
+
+interface DeviceRule {
+  allow: boolean;
+  access: string;
+  type?: string;
+  major?: number;
+  minor?: number;
+}
+
+/** What every container may use (moby, oci/defaults): null, zero, full, random, urandom, tty, console, ptmx, pts. */
+const defaultDeviceRules: DeviceRule[] = [
+  { allow: false, access: "rwm" },
+  { allow: true, type: "c", access: "m" },
+  { allow: true, type: "b", access: "m" },
+  ...(
+    [
+      [1, 5],
+      [1, 3],
+      [1, 9],
+      [1, 8],
+      [5, 0],
+      [5, 1],
+      [1, 7],
+      [5, 2],
+      [136, undefined],
+    ] as const
+  ).map(([major, minor]) => ({
+    allow: true,
+    type: "c",
+    major,
+    ...(minor === undefined ? {} : { minor }),
+    access: "rwm",
+  })),
+];
+
+function customRule(text: string): DeviceRule {
+  const match = /^([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})$/.exec(text);
+  if (match === null) throw new GantryError("invalid", `invalid device cgroup rule format: '${text}'`);
+  const number = (part: string): number | undefined => (part === "*" ? undefined : Number(part));
+  const major = number(match[2] as string);
+  const minor = number(match[3] as string);
+  return {
+    allow: true,
+    type: match[1] as string,
+    access: match[4] as string,
+    ...(major === undefined ? {} : { major }),
+    ...(minor === undefined ? {} : { minor }),
+  };
+}
+
+function devicesOf(plan: LaunchPlan): { devices: OciDevice[]; rules: DeviceRule[] } {
+  if (plan.privileged) return { devices: devicesBelow("/dev", "/dev"), rules: [{ allow: true, access: "rwm" }] };
+  const devices: OciDevice[] = [];
+  const rules = [...defaultDeviceRules];
+  for (const { hostPath, containerPath, permissions } of plan.devices) {
+    const single = deviceAt(hostPath, containerPath);
+    const found =
+      single === undefined && lstatSync(hostPath, { throwIfNoEntry: false })?.isDirectory()
+        ? devicesBelow(hostPath, containerPath)
+        : single === undefined
+          ? []
+          : [single];
+    if (found.length === 0)
+      throw new GantryError(
+        "invalid",
+        `error gathering device information while adding custom device "${hostPath}": ${single === undefined && statSync(hostPath, { throwIfNoEntry: false }) === undefined ? "no such file or directory" : "not a device node"}`,
+      );
+    for (const device of found) {
+      devices.push(device);
+      rules.push({ allow: true, type: device.type, major: device.major, minor: device.minor, access: permissions });
+    }
+  }
+  for (const text of plan.resources.DeviceCgroupRules ?? []) rules.push(customRule(text));
+  return { devices, rules };
+}
+
+const rlimits = (plan: LaunchPlan): { type: string; soft: number; hard: number }[] =>
+  (plan.resources.Ulimits ?? []).map(({ Name, Soft, Hard }) => ({
+    type: `RLIMIT_${Name.toUpperCase()}`,
+    soft: unlimitedIfNegative(Soft),
+    hard: unlimitedIfNegative(Hard),
+  }));
+
+/** The runtime spec has unsigned 64-bit limits; -1 is no limit. JSON numbers of that size lose no bit that counts. */
+function unlimitedIfNegative(value: number): number {
+  return value < 0 ? 18446744073709551615 : value;
+}
+
+/** The OCI runtime spec of a launch (opencontainers/runtime-spec, config). */
+export function buildSpec(plan: LaunchPlan, init: string | undefined): Record<string, unknown> {
+  const { process } = plan;
+  const { devices, rules } = devicesOf(plan);
+  const mounts = mountsOf(plan);
+  const args = init === undefined ? process.args : [initPath, "--", ...process.args];
+  if (init !== undefined) mounts.push({ destination: initPath, type: "bind", source: init, options: ["bind", "ro"] });
+  const seccomp = plan.privileged ? undefined : seccompProfile(plan.seccomp, process.capabilities);
+  const capabilities = {
+    bounding: process.capabilities,
+    permitted: process.capabilities,
+    effective: process.capabilities,
+  };
+  // A user that is not root has what it is allowed, but nothing in force, as docker starts it.
+  const own = process.uid === 0 ? capabilities : { bounding: process.capabilities, permitted: [], effective: [] };
+  return {
+    ociVersion: "1.0.2",
+    root: { path: plan.rootfs, readonly: plan.readonlyRootfs },
+    ...(plan.namespaces.uts.kind === "new" ? { hostname: plan.hostname } : {}),
+    ...(plan.namespaces.uts.kind === "new" && plan.domainname !== "" ? { domainname: plan.domainname } : {}),
+    process: {
+      terminal: process.tty,
+      ...(process.consoleSize === undefined
+        ? {}
+        : { consoleSize: { height: process.consoleSize[0], width: process.consoleSize[1] } }),
+      user: { uid: process.uid, gid: process.gid, additionalGids: process.additionalGids },
+      args,
+      env: process.env,
+      cwd: process.cwd,
+      capabilities: own,
+      rlimits: rlimits(plan),
+      noNewPrivileges: process.noNewPrivileges,
+      oomScoreAdj: plan.oomScoreAdj,
+    },
+    mounts,
+    annotations: plan.annotations,
+    linux: {
+      cgroupsPath: plan.cgroupPath.startsWith("/") ? plan.cgroupPath : `/${plan.cgroupPath}`,
+      namespaces: namespacesOf(plan.namespaces),
+      devices,
+      resources: { ...ociResources(plan.resources), devices: rules },
+      sysctl: plan.sysctls,
+      ...(plan.privileged
+        ? {}
+        : {
+            maskedPaths: plan.maskedPaths ?? defaultMaskedPaths,
+            readonlyPaths: plan.readonlyPaths ?? defaultReadonlyPaths,
+          }),
+      ...(plan.rootfsPropagation === "" ? {} : { rootfsPropagation: plan.rootfsPropagation }),
+      ...(seccomp === undefined ? {} : { seccomp }),
+    },
+  };
+}
