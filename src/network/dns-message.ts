@@ -1,5 +1,5 @@
 import { GantryError } from "#base/errors.ts";
-import { addressBytes } from "./addresses.ts";
+import { addressBytes, formatAddress } from "./addresses.ts";
 
 /** Record types by number (IANA, DNS parameters). */
 export const dnsType = {
@@ -282,4 +282,42 @@ export function encodeFormatError(message: Uint8Array): Buffer | undefined {
   bytes.set(message.subarray(0, 2), 0);
   bytes.writeUInt16BE(0x8000 | dnsRcode.FORMERR, 2);
   return bytes;
+}
+
+/** Bytes of a query for one name, recursion desired. */
+export function encodeQuery(id: number, question: DnsQuestion): Buffer {
+  const writer = new Writer();
+  writer.raw(Buffer.alloc(12));
+  writer.name(question.name);
+  writer.uint16(question.type);
+  writer.uint16(question.class);
+  const bytes = writer.bytes;
+  bytes.writeUInt16BE(id, 0);
+  bytes.writeUInt16BE(0x0100, 2);
+  bytes.writeUInt16BE(1, 4);
+  return bytes.subarray(0, writer.length);
+}
+
+/** The addresses and aliases among a response's answers. Throws `invalid` for what is malformed. */
+export function decodeAddresses(bytes: Buffer): DnsRecord[] {
+  if (bytes.length < 12) throw malformed();
+  let at = 12;
+  for (let question = bytes.readUInt16BE(4); question > 0; question--) at = readName(bytes, at).next + 4;
+  const records: DnsRecord[] = [];
+  for (let answer = bytes.readUInt16BE(6); answer > 0; answer--) {
+    const { name, next } = readName(bytes, at);
+    if (next + 10 > bytes.length) throw malformed();
+    const type = bytes.readUInt16BE(next);
+    const ttl = bytes.readUInt32BE(next + 4);
+    const end = next + 10 + bytes.readUInt16BE(next + 8);
+    if (end > bytes.length) throw malformed();
+    const data = bytes.subarray(next + 10, end);
+    if (type === dnsType.A && data.length === 4) records.push({ type: "A", name, ttl, address: data.join(".") });
+    if (type === dnsType.AAAA && data.length === 16) {
+      records.push({ type: "AAAA", name, ttl, address: formatAddress(6, BigInt(`0x${data.toString("hex")}`)) });
+    }
+    if (type === dnsType.CNAME) records.push({ type: "CNAME", name, ttl, target: readName(bytes, next + 10).name });
+    at = end;
+  }
+  return records;
 }

@@ -13,7 +13,7 @@ import {
 
 /** What to do with a question: answer it, or ask the upstream servers. */
 export type DnsVerdict = DnsResponse | "forward";
-export type DnsResolver = (question: DnsQuestion) => DnsVerdict;
+export type DnsResolver = (question: DnsQuestion) => DnsVerdict | Promise<DnsVerdict>;
 
 export interface DnsServerOptions {
   resolve: DnsResolver;
@@ -92,19 +92,23 @@ export class DnsServer {
       return reply(encodeFormatError(message));
     }
     const limit = protocol === "tcp" ? 65_535 : Math.min(query.udpSize, 4_096);
-    let verdict: DnsVerdict;
-    try {
-      if (query.opcode !== 0) verdict = notImplemented;
-      else if (query.question.class !== 1) verdict = refused;
-      else verdict = this.#options.resolve(query.question);
-      if (verdict !== "forward") return reply(encodeResponse(query, verdict, limit));
-    } catch (error) {
+    const fail = (error: unknown): void => {
       this.#options.log.error("A DNS question could not be answered.", { name: query.question.name, error });
-      return reply(encodeResponse(query, failed, limit));
+      reply(encodeResponse(query, failed, limit));
+    };
+    const settle = (verdict: DnsVerdict): void => {
+      if (verdict === "forward") this.#forward(query, message, protocol, reply).catch(fail);
+      else reply(encodeResponse(query, verdict, limit));
+    };
+    try {
+      if (query.opcode !== 0) return settle(notImplemented);
+      if (query.question.class !== 1) return settle(refused);
+      const verdict = this.#options.resolve(query.question);
+      if (verdict instanceof Promise) verdict.then(settle).catch(fail);
+      else settle(verdict);
+    } catch (error) {
+      fail(error);
     }
-    this.#forward(query, message, protocol, reply).catch((error: unknown) => {
-      this.#options.log.error("A DNS question could not be forwarded.", { name: query.question.name, error });
-    });
   }
 
   async #forward(

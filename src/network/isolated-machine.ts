@@ -107,8 +107,8 @@ export function ask(netnsPath: string | undefined, ip: string, port: number): Pr
 }
 
 /** What a UDP server says to a client in a namespace; "" when it says nothing for a second. */
-export async function askUdp(netnsPath: string | undefined, ip: string, port: number): Promise<string> {
-  const open = (): BoundSocket => bindSocket({ type: "udp", family: 4, address: Buffer.alloc(4), port: 0 });
+export async function askUdp(netnsPath: string | undefined, ip: string, port: number, sourcePort = 0): Promise<string> {
+  const open = (): BoundSocket => bindSocket({ type: "udp", family: 4, address: Buffer.alloc(4), port: sourcePort });
   const socket = await datagramOn(netnsPath === undefined ? open() : inNetworkNamespace(netnsPath, open), 4);
   try {
     return await new Promise((resolve) => {
