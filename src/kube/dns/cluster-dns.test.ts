@@ -6,7 +6,7 @@ import { Resolver } from "node:dns/promises";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
-import type { KubeObject } from "#api/kube/object.ts";
+import type { EndpointSlice, Service } from "#api/kube/service-types.ts";
 import { systemClock } from "#base/clock.ts";
 import { silentLogger } from "#base/log.ts";
 import { TaskGroup } from "#base/task-group.ts";
@@ -17,7 +17,7 @@ import { ClusterDns } from "./cluster-dns.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gantry-dns-"));
 const tasks = new TaskGroup({ name: "test", log: silentLogger });
-const objects: Record<string, KubeObject[]> = {
+const objects: { services: Service[]; endpointslices: EndpointSlice[] } = {
   services: [
     {
       metadata: { name: "web", namespace: "default" },
@@ -25,7 +25,7 @@ const objects: Record<string, KubeObject[]> = {
     },
     { metadata: { name: "db", namespace: "default" }, spec: { clusterIP: "None" } },
     { metadata: { name: "out", namespace: "default" }, spec: { type: "ExternalName", externalName: "example.com" } },
-  ] as KubeObject[],
+  ],
   endpointslices: [
     {
       metadata: { name: "db-1", namespace: "default", labels: { "kubernetes.io/service-name": "db" } },
@@ -33,10 +33,13 @@ const objects: Record<string, KubeObject[]> = {
       endpoints: Array.from({ length: 100 }, (_, index) => ({ addresses: [`10.64.1.${index}`] })),
       ports: [],
     },
-  ] as KubeObject[],
+  ],
 };
 const source: ListerWatcher = {
-  list: async (resource) => ({ metadata: { resourceVersion: "1" }, items: objects[resource.resource] as never }),
+  list: async (resource) => ({
+    metadata: { resourceVersion: "1" },
+    items: objects[resource.resource as keyof typeof objects] as never,
+  }),
   // eslint-disable-next-line require-yield
   watch: async function* (_resource, { signal }) {
     await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));

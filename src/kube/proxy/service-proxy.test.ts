@@ -38,7 +38,7 @@ const source: ListerWatcher = {
   watch: (resource, { signal }) => {
     const queue = new AsyncQueue<{ type: "ADDED" | "MODIFIED" | "DELETED"; object: KubeObject }>();
     queues.set(resource.resource, queue);
-    signal.addEventListener("abort", () => queue.close(), { once: true });
+    signal.addEventListener("abort", () => queue.end(), { once: true });
     return queue as never;
   },
 };

@@ -49,6 +49,9 @@ export function serviceTableText(options: ServiceTableOptions): string {
   both((family) => `map nodeports${family} { type inet_proto . inet_service : verdict; }`);
   both((family, _ip, type) => `set refused${family} { type ${type} . inet_proto . inet_service; }`);
   both((family, _ip, type) => `set hairpin${family} { type ${type} . ${type}; }`);
+  // A reset is heard at once; an ICMP error that comes while the client is still in connect(2), as it does over a
+  // veth pair, only after the first SYN was sent again.
+  lines.push("chain refuse {", "meta l4proto tcp reject with tcp reset", "reject", "}");
   lines.push("chain services {");
   // Who is no pod gets another source, or the answer would not come back this way.
   forServices((family, ip, cidrs) => {
@@ -71,10 +74,10 @@ export function serviceTableText(options: ServiceTableOptions): string {
   lines.push("chain output {", "type nat hook output priority -105; policy accept;", "jump services", "}");
   for (const hook of ["input", "forward", "output"]) {
     lines.push(`chain filter-${hook} {`, `type filter hook ${hook} priority filter; policy accept;`);
-    both((family, ip) => `${ip} daddr . meta l4proto . th dport @refused${family} reject`);
+    both((family, ip) => `${ip} daddr . meta l4proto . th dport @refused${family} goto refuse`);
     // What no service took stays here, instead of leaving by the default route.
-    if (hook === "forward") forServices((_family, ip, cidrs) => `${ip} daddr { ${cidrs} } reject`);
-    if (hook === "output") forServices((_family, ip, cidrs) => `oifname != "lo" ${ip} daddr { ${cidrs} } reject`);
+    if (hook === "forward") forServices((_family, ip, cidrs) => `${ip} daddr { ${cidrs} } goto refuse`);
+    if (hook === "output") forServices((_family, ip, cidrs) => `oifname != "lo" ${ip} daddr { ${cidrs} } goto refuse`);
     lines.push("}");
   }
   lines.push("chain postrouting {", "type nat hook postrouting priority srcnat - 5; policy accept;");
