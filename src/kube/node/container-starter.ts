@@ -16,6 +16,8 @@ export interface StartFailure {
   message: string;
   /** When to try again. */
   retryMs: number;
+  /** The instance that was made and could not be started. */
+  failedId?: string;
 }
 
 const configRetryMs = 10_000;
@@ -112,7 +114,8 @@ export async function startContainer(
     try {
       await runtime.startContainer(id);
     } catch (error) {
-      return fail("RunContainerError", error, configRetryMs);
+      // From here on it counts as an instance that ended: the back-off of crashes applies.
+      return { ...fail("RunContainerError", error, 0), failedId: id };
     } finally {
       view.touchContainer(uid, id);
     }

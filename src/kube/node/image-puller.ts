@@ -116,7 +116,9 @@ export class ImagePuller {
       throw new ImageError("InvalidImageName", invalid);
     }
     const present = await this.#runtime.imageStatus(image);
-    if (present !== undefined && policy !== "Always") {
+    // What was built or loaded on this machine never came from a registry: there is nothing to ask one about.
+    const isLocal = present !== undefined && present.repoDigests.length === 0;
+    if (present !== undefined && (policy !== "Always" || isLocal)) {
       record(
         "Normal",
         "Pulled",

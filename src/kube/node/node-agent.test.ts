@@ -127,6 +127,28 @@ describe("node agent", () => {
     });
   });
 
+  it("shows a container that cannot be started, and ends a pod that is not to be restarted", async () => {
+    await withBench(async (bench) => {
+      bench.runtime.failures.set("startContainer", new GantryError("internal", 'exec: "/nope": no such file'));
+      await bench.createPod("job", { restartPolicy: "Never", containers: [{ name: "job", ...hello }] });
+      await bench.until(() => bench.phase("job") === "Failed");
+      const state = bench.pod("job")?.status?.containerStatuses?.[0]?.state?.terminated;
+      assert.deepEqual(
+        [state?.exitCode, state?.reason, state?.message],
+        [128, "StartError", 'exec: "/nope": no such file'],
+      );
+      assert.ok(bench.events("job").includes('Failed: Error: exec: "/nope": no such file'));
+    });
+  });
+
+  it("uses an image that was made on this machine although its policy is Always", async () => {
+    await withBench(async (bench) => {
+      await bench.createPod("web", { containers: [{ name: "web", image: "gantry/hello", imagePullPolicy: "Always" }] });
+      await bench.until(() => bench.ready("web"));
+      assert.ok(!bench.runtime.calls.some((call) => call.startsWith("pull")));
+    });
+  });
+
   it("ends a pod that is never restarted as Succeeded or Failed", async () => {
     await withBench(async (bench) => {
       bench.runtime.exits.set("good", [0]);

@@ -1,4 +1,5 @@
 import { rm } from "node:fs/promises";
+import type { PodContainerStatus } from "#api/pod-runtime.ts";
 import { errorMessage, hasCode } from "#base/errors.ts";
 import { TaskGroup } from "#base/task-group.ts";
 import { goDuration } from "./backoff.ts";
@@ -32,6 +33,8 @@ export class PodWorker {
   readonly #stopper: ContainerStopper;
   readonly #probes: ProbeSet;
   readonly #waiting = new Map<string, StartFailure & { until: number }>();
+  /** Instances that were made and could not be started, with the time and the runtime's word. */
+  readonly #unstartable = new Map<string, { at: number; message: string }>();
   /** Containers whose start is not complete: their postStart hook runs. */
   readonly #starting = new Set<string>();
   readonly #startTime: string;
@@ -205,13 +208,26 @@ export class PodWorker {
   }
 
   async #look(): Promise<PodView> {
-    const view = await this.#services.view.view(this.uid);
+    const { sandboxes, containers } = await this.#services.view.view(this.uid);
+    const view = { sandboxes, containers: containers.map((status) => this.#asEnded(status)) };
     this.#podIps = currentSandbox(view)?.ips ?? this.#podIps;
     this.#probes.sync(this.#pod, view, this.#isLeaving());
-    for (const container of this.#pod.spec?.containers ?? []) {
-      if (latestOf(view, container.name)?.state === "running") this.#waiting.delete(container.name);
-    }
+    for (const name of this.#waiting.keys()) if (latestOf(view, name)?.state === "running") this.#waiting.delete(name);
     return view;
+  }
+
+  /** An instance that could not be started is shown as one that ended, as CRI runtimes do. */
+  #asEnded(status: PodContainerStatus): PodContainerStatus {
+    const failure = this.#unstartable.get(status.id);
+    if (failure === undefined || status.state !== "created") return status;
+    return {
+      ...status,
+      state: "exited",
+      exitCode: 128,
+      reason: "StartError",
+      message: failure.message,
+      finishedAt: failure.at,
+    };
   }
 
   #plan(view: PodView): PodStep[] {
@@ -254,6 +270,7 @@ export class PodWorker {
           break;
         case "remove-container":
           await runtime.removeContainer(step.id);
+          this.#unstartable.delete(step.id);
           this.#services.view.forgetContainer(this.uid, step.id);
           break;
         case "back-off":
@@ -296,7 +313,7 @@ export class PodWorker {
     this.#publish(view);
   }
 
-  /** True when the container runs now. */
+  /** True when there is a new instance, which runs or has failed to. */
   async #start(step: PodStep & { do: "start-container" }, view: PodView, signal: AbortSignal): Promise<boolean> {
     const { crashes, clock } = this.#services;
     const { container } = step;
@@ -320,6 +337,10 @@ export class PodWorker {
       return true;
     }
     this.#waiting.set(container.name, { ...failure, until: clock.now() + failure.retryMs });
+    if (failure.failedId !== undefined) {
+      this.#unstartable.set(failure.failedId, { at: clock.now(), message: failure.message });
+      return true;
+    }
     this.#wakeAfter(failure.retryMs);
     return false;
   }

@@ -4,7 +4,7 @@ import { GantryError, errorCode, errorMessage } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "#web/http.ts";
 import { servePortForward } from "#web/port-forward.ts";
-import { acceptRemoteCommand, remoteCommandOptions } from "#web/remote-command.ts";
+import { type RemoteCommandOptions, acceptRemoteCommand } from "#web/remote-command.ts";
 import { Router } from "#web/router.ts";
 import { latestOf } from "../pod-actions.ts";
 import type { PodManager } from "../pod-manager.ts";
@@ -149,7 +149,7 @@ export class NodeServer {
   async #exec(request: HttpRequest, response: HttpResponse, params: Readonly<Record<string, string>>): Promise<void> {
     const command = request.query.getAll("command");
     if (command.length === 0) throw new GantryError("invalid", "you must specify at least one command");
-    const options = remoteCommandOptions(request.query);
+    const options = streamOptions(request.query);
     const status = await this.#running(params);
     const session = await acceptRemoteCommand(request, response, options);
     try {
@@ -160,7 +160,7 @@ export class NodeServer {
   }
 
   async #attach(request: HttpRequest, response: HttpResponse, params: Readonly<Record<string, string>>): Promise<void> {
-    const options = remoteCommandOptions(request.query);
+    const options = streamOptions(request.query);
     const status = await this.#running(params);
     const session = await acceptRemoteCommand(request, response, options);
     try {
@@ -256,6 +256,13 @@ function missingLog(pod: Pod, container: string, previous: boolean): GantryError
       ? "trying and failing to pull image"
       : detail;
   return new GantryError("invalid", `container "${container}" in pod "${name}" is waiting to start: ${cause}`);
+}
+
+/** The query of an exec or attach: the kubelet's `input`, `output`, `error`, or the API's `stdin`, `stdout`, `stderr`. */
+export function streamOptions(query: URLSearchParams): RemoteCommandOptions {
+  const on = (...names: string[]): boolean => names.some((name) => ["1", "true"].includes(query.get(name) ?? ""));
+  const tty = on("tty");
+  return { stdin: on("input", "stdin"), stdout: on("output", "stdout"), stderr: on("error", "stderr") && !tty, tty };
 }
 
 /** The query of a log request (core/v1, PodLogOptions). Throws `invalid`. */
