@@ -205,6 +205,7 @@ function resolveType(table: Table, goType: string): SchemaType {
   switch (under.kind) {
     case "list": return { ...under, go, message: true };
     case "string": return alias.values === undefined ? { kind: "string", go } : { kind: "string", go, enum: alias.values };
+    case "object": return under;
     default: return { ...under, go };
   }
 }

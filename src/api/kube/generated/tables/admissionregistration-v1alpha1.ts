@@ -103,10 +103,15 @@ T MutatingAdmissionPolicyBindingSpec
 policyName	string	p=1 o
 paramRef	*ParamRef	p=2 o
 matchResources	*MatchResources	p=3 o
+A Rule admissionregistration/v1.Rule
+A ScopeType admissionregistration/v1.ScopeType
 A ParameterNotFoundActionType string ["Allow","Deny"]
 A FailurePolicyType string ["Fail","Ignore"]
 A MatchPolicyType string ["Equivalent","Exact"]
 A MatchCondition admissionregistration/v1.MatchCondition
 A ValidationAction string ["Audit","Deny","Warn"]
+A RuleWithOperations admissionregistration/v1.RuleWithOperations
+A OperationType admissionregistration/v1.OperationType
 A PatchType string ["ApplyConfiguration","JSONPatch"]
+A ReinvocationPolicyType admissionregistration/v1.ReinvocationPolicyType
 `;

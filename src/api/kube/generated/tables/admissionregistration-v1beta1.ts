@@ -156,11 +156,16 @@ T MutatingAdmissionPolicyBindingSpec
 policyName	string	p=1 o
 paramRef	*ParamRef	p=2 o
 matchResources	*MatchResources	p=3 o
+A Rule admissionregistration/v1.Rule
+A ScopeType admissionregistration/v1.ScopeType
 A ParameterNotFoundActionType string
 A FailurePolicyType string
 A MatchPolicyType string
 A SideEffectClass string
 A ValidatingAdmissionPolicyConditionType string
 A ValidationAction string ["Audit","Deny","Warn"]
+A ReinvocationPolicyType admissionregistration/v1.ReinvocationPolicyType ["IfNeeded","Never"]
+A RuleWithOperations admissionregistration/v1.RuleWithOperations
+A OperationType admissionregistration/v1.OperationType
 A PatchType string ["ApplyConfiguration","JSONPatch"]
 `;

@@ -1330,9 +1330,12 @@ A ReplicationControllerConditionType string
 A ServiceAffinity string ["ClientIP","None"]
 A ServiceType string ["ClusterIP","ExternalName","LoadBalancer","NodePort"]
 A ServiceInternalTrafficPolicy string ["Cluster","Local"]
+A ServiceInternalTrafficPolicyType ServiceInternalTrafficPolicy
 A ServiceExternalTrafficPolicy string ["Cluster","Local"]
+A ServiceExternalTrafficPolicyType ServiceExternalTrafficPolicy
 A IPFamily string ["","IPv4","IPv6"]
 A IPFamilyPolicy string ["PreferDualStack","RequireDualStack","SingleStack"]
+A IPFamilyPolicyType IPFamilyPolicy
 A UniqueVolumeName string
 A NodePhase string ["Pending","Running","Terminated"]
 A NodeConditionType string
