@@ -2,9 +2,15 @@
  * What this layer takes of `api/kube`: decoding, defaults, validation, patches, tables, encodings. One place,
  * so that the rest does not depend on how those are split up.
  */
-import { GantryError, errorMessage } from "#base/errors.ts";
+import { GantryError, errorMessage, hasCode } from "#base/errors.ts";
+import { decodeObject, parseYaml } from "#api/kube/codec/decode-object.ts";
+import { fitToSchema } from "#api/kube/codec/structural.ts";
 import type { KubeObject } from "#api/kube/object.ts";
-import { badRequest, type FieldProblem } from "./api-error.ts";
+import { mergePatch } from "#api/kube/patch/merge-patch.ts";
+import { strategicMerge } from "#api/kube/patch/strategic-merge.ts";
+import type { ObjectSchema } from "#api/kube/schema.ts";
+import { scheme } from "#api/kube/scheme.ts";
+import { badRequest, type FieldProblem, invalid, unsupportedMediaType } from "./api-error.ts";
 import { cloneJson } from "./json-clone.ts";
 import type { FieldValidation, RequestContext } from "./request-context.ts";
 import { type KindRef, type Mutable, type ResourceType } from "./resource-type.ts";
@@ -19,31 +25,73 @@ export function validateObject(_type: ResourceType, _object: KubeObject, _old: K
 
 export const acceptedMediaTypes = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 
-/** Decodes a body. `kind` is what it should be; undefined takes any. Throws 400 in upstream's words. */
-export function decodeBody(
+/** Decodes a body that should be of `kind`. Throws 400 or 415 in upstream's words. */
+export async function decodeBody(
   body: Buffer,
-  _contentType: string,
-  _kind: KindRef,
-  _validation: FieldValidation,
-  _warnings: string[],
-): Mutable {
+  contentType: string,
+  kind: KindRef,
+  validation: FieldValidation,
+  warnings: string[],
+): Promise<Mutable> {
+  const mediaType = contentType === "" ? "application/json" : contentType;
+  if (!acceptedMediaTypes.includes(mediaType)) throw unsupportedMediaType(acceptedMediaTypes);
   try {
-    return JSON.parse(body.toString("utf8")) as Mutable;
+    const decoded = await decodeObject(body, mediaType, kind, validation);
+    warnings.push(...decoded.warnings);
+    return decoded.object as Mutable;
   } catch (error) {
-    throw badRequest(errorMessage(error));
+    if (hasCode(error, "invalid")) throw badRequest(error.message);
+    throw error;
   }
 }
 
-/** Applies a patch to a copy of the present object. */
+/**
+ * Applies a patch to the present object, which is not changed. What the kind's schema does not have is
+ * dropped, refused or warned of, as the request asks.
+ */
 export async function applyPatch(
   contentType: string,
-  _kind: KindRef,
+  kind: KindRef,
+  current: Mutable | undefined,
+  patch: unknown,
+  context: RequestContext,
+): Promise<Mutable> {
+  const schema = scheme.kind(kind.group, kind.version, kind.kind);
+  const patched = await patchedBy(contentType, schema, kind, current, patch, context);
+  if (schema === undefined) return patched;
+  const { object, report } = fitToSchema(patched, schema);
+  const refuse = (why: string): GantryError =>
+    invalid({ group: "", kind: "" }, "", [
+      { reason: "FieldValueInvalid", field: "patch", message: `Invalid value: ${JSON.stringify(JSON.stringify(patch))}: ${why}` },
+    ]);
+  if (report.mismatch !== undefined) throw refuse(report.mismatch);
+  if (report.unknown.length > 0 && context.fieldValidation === "Strict") throw refuse(`strict decoding error: ${report.unknown.join(", ")}`);
+  if (context.fieldValidation === "Warn") for (const text of report.unknown) if (!context.warnings.includes(text)) context.warnings.push(text);
+  return object as Mutable;
+}
+
+async function patchedBy(
+  contentType: string,
+  schema: ObjectSchema | undefined,
+  kind: KindRef,
   current: Mutable | undefined,
   patch: unknown,
   _context: RequestContext,
 ): Promise<Mutable> {
-  if (contentType.startsWith("application/json-patch")) return applyJsonPatch(current as Mutable, patch);
-  return merge(current, patch) as Mutable;
+  if (contentType === "application/json-patch+json") return applyJsonPatch(current as Mutable, patch);
+  if (typeof patch !== "object" || patch === null || Array.isArray(patch))
+    throw badRequest(`json: cannot unmarshal ${Array.isArray(patch) ? "array" : typeof patch} into Go value of type map[string]interface {}`);
+  if (contentType === "application/merge-patch+json") return mergePatch(current, patch) as Mutable;
+  if (contentType === "application/strategic-merge-patch+json") {
+    if (schema === undefined) throw unsupportedMediaType(["application/json-patch+json", "application/merge-patch+json"]);
+    try {
+      return strategicMerge(current as Mutable, patch as Record<string, unknown>, schema) as Mutable;
+    } catch (error) {
+      if (hasCode(error, "invalid")) throw badRequest(error.message);
+      throw error;
+    }
+  }
+  throw badRequest(`server-side apply of ${kind.kind} is not in force yet`);
 }
 
 /** RFC 6902, all operations or none. */
@@ -59,16 +107,6 @@ async function applyJsonPatch(current: Mutable, patch: unknown): Promise<Mutable
       cause: problem,
     });
   return copy;
-}
-
-function merge(target: unknown, patch: unknown): unknown {
-  if (typeof patch !== "object" || patch === null || Array.isArray(patch)) return patch;
-  const out: Record<string, unknown> = typeof target === "object" && target !== null && !Array.isArray(target) ? { ...target } : {};
-  for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete out[key];
-    else out[key] = merge(out[key], value);
-  }
-  return out;
 }
 
 export interface Table extends KubeObject {
@@ -95,14 +133,16 @@ export function watchFrame(_type: string, _object: KubeObject): Buffer {
 }
 
 /** YAML of one object. */
-export function toYaml(object: KubeObject): string {
-  return `${JSON.stringify(object)}\n`;
+export async function toYaml(object: KubeObject): Promise<string> {
+  const { dump } = await import("js-yaml");
+  return dump(object, { noRefs: true });
 }
 
-/** Decodes the body of a PATCH. */
-export function decodePatch(_contentType: string, body: Buffer): unknown {
+/** Decodes the body of a PATCH. Throws 400. */
+export async function decodePatch(contentType: string, body: Buffer): Promise<unknown> {
+  const text = body.toString("utf8");
   try {
-    return JSON.parse(body.toString("utf8"));
+    return contentType === "application/apply-patch+yaml" ? await parseYaml(text) : (JSON.parse(text) as unknown);
   } catch (error) {
     throw badRequest(errorMessage(error));
   }

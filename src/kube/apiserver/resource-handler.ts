@@ -73,7 +73,7 @@ export class ResourceHandler {
       case "PATCH": {
         const contentType = mediaType(request);
         if (!patchTypes.includes(contentType)) throw unsupportedMediaType(patchTypes);
-        const patch = decodePatch(contentType, await readBody(request));
+        const patch = await decodePatch(contentType, await readBody(request));
         const { entry, created } = await operations.patch(target, contentType, patch, context);
         return this.#object(target, entry, created ? 201 : 200, context, request, response);
       }
@@ -132,21 +132,21 @@ export class ResourceHandler {
       status: "Success",
       details: { name: target.name, ...(group === "" ? {} : { group }), kind: resource, uid: entry.object.metadata?.uid },
     };
-    send(response, 200, context, request, status as unknown as KubeObject);
+    await send(response, 200, context, request, status as unknown as KubeObject);
   }
 
   /** One object, in the form that the client wants. */
-  #object(target: Target, entry: CacheEntry, code: number, context: RequestContext, request: HttpRequest, response: HttpResponse): void {
+  async #object(target: Target, entry: CacheEntry, code: number, context: RequestContext, request: HttpRequest, response: HttpResponse): Promise<void> {
     const form = formOf(request);
     if (form.as !== "" && form.as !== "PartialObjectMetadataList") {
       const object = transformObject(kindOf(target), entry.object, form, includeOf(request), this.#parts.clock.now());
       return send(response, code, context, request, object, form);
     }
     if (form.format === "json" && !isPretty(request)) return sendBytes(response, code, context, entry.bytes());
-    send(response, code, context, request, entry.object, form);
+    return send(response, code, context, request, entry.object, form);
   }
 
-  #list(served: Served, answer: ListAnswer, context: RequestContext, request: HttpRequest, response: HttpResponse): void {
+  async #list(served: Served, answer: ListAnswer, context: RequestContext, request: HttpRequest, response: HttpResponse): Promise<void> {
     const form = formOf(request);
     const { type, version } = served;
     const metadata: Record<string, unknown> = { resourceVersion: String(answer.revision) };
@@ -167,7 +167,7 @@ export class ResourceHandler {
       form.as === ""
         ? { kind: `${type.kind}List`, apiVersion, metadata, items: objects }
         : { kind: "PartialObjectMetadataList", apiVersion: `meta.k8s.io/${form.version}`, metadata, items: objects.map((object) => partialMetadata(object, form.version)) };
-    send(response, 200, context, request, list as unknown as KubeObject, form);
+    return send(response, 200, context, request, list as unknown as KubeObject, form);
   }
 
   async #watch(target: Target, context: RequestContext, request: HttpRequest, response: HttpResponse): Promise<void> {
@@ -301,7 +301,7 @@ async function deleteOptions(request: HttpRequest, context: RequestContext): Pro
   const options: DeleteOptions =
     body.length === 0
       ? {}
-      : (decodeBody(body, mediaType(request), { group: "", version: "v1", kind: "DeleteOptions" }, "Ignore", []) as DeleteOptions);
+      : ((await decodeBody(body, mediaType(request), { group: "", version: "v1", kind: "DeleteOptions" }, "Ignore", [])) as DeleteOptions);
   if (body.length === 0) {
     const { query } = request;
     const grace = query.get("gracePeriodSeconds");
@@ -338,13 +338,13 @@ function sendBytes(response: HttpResponse, code: number, context: RequestContext
   response.send(code, { "content-type": "application/json", ...warningHeaders(context) }, bytes);
 }
 
-function send(response: HttpResponse, code: number, context: RequestContext, request: HttpRequest, object: KubeObject, form?: Wanted): void {
+async function send(response: HttpResponse, code: number, context: RequestContext, request: HttpRequest, object: KubeObject, form?: Wanted): Promise<void> {
   const headers = warningHeaders(context);
   if (form?.format === "protobuf") {
     const bytes = toProtobuf(object);
     if (bytes !== undefined) return response.send(code, { "content-type": "application/vnd.kubernetes.protobuf", ...headers }, bytes);
   }
-  if (form?.format === "yaml") return response.send(code, { "content-type": "application/yaml", ...headers }, toYaml(object));
+  if (form?.format === "yaml") return response.send(code, { "content-type": "application/yaml", ...headers }, await toYaml(object));
   const text = JSON.stringify(object, undefined, isPretty(request) ? 2 : undefined);
   response.send(code, { "content-type": "application/json", ...headers }, `${text}\n`);
 }
