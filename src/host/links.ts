@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
 import { type GantryError, hasCode } from "#base/errors.ts";
 import { bind, cString, errnoOf } from "./libc.ts";
@@ -16,7 +17,7 @@ const rtm = {
   newNeigh: 28,
   delNeigh: 29,
 } as const;
-const ifla = { address: 1, name: 3, mtu: 4, link: 5, master: 10, linkInfo: 18, netnsFd: 28 } as const;
+const ifla = { address: 1, name: 3, mtu: 4, link: 5, master: 10, linkInfo: 18, group: 27, netnsFd: 28 } as const;
 const info = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
 const flagUp = 1;
 
@@ -158,6 +159,22 @@ export function setBridgePort(name: string, flags: { hairpin?: boolean; isolated
 
 export function deleteLink(name: string): NetlinkMessage {
   return { type: rtm.delLink, payload: Buffer.concat([linkHeader(0, undefined), attribute(ifla.name, name)]) };
+}
+
+/**
+ * Takes many links away for the price of one: the kernel waits for its readers once for each request, some 15 ms.
+ * The links are put into a group of their own, which is then deleted. Those that are gone already do not matter.
+ */
+export async function deleteLinks(socket: NetlinkSocket, names: readonly string[]): Promise<void> {
+  if (names.length === 0) return;
+  if (names.length === 1) return apply(socket, names.map(deleteLink), isGone);
+  const group = attribute(ifla.group, randomInt(0x40000000, 0x7fffffff));
+  const marks = names.map((name) => ({
+    type: rtm.newLink,
+    payload: Buffer.concat([linkHeader(0, undefined), attribute(ifla.name, name), group]),
+  }));
+  await apply(socket, marks, isGone);
+  await apply(socket, [{ type: rtm.delLink, payload: Buffer.concat([linkHeader(0, undefined), group]) }], isGone);
 }
 
 const familyOf = (address: Uint8Array): number => (address.length === 4 ? 2 : 10);

@@ -4,7 +4,7 @@ import { inNetworkNamespace } from "./network-namespace.ts";
 
 interface NftLibrary {
   create: (flags: number) => unknown;
-  free: (context: unknown) => void;
+  free: { async(context: unknown, done: () => void): void };
   run: { async(context: unknown, text: string, done: (error: Error | null, status: number) => void): void };
   bufferError: (context: unknown) => number;
   bufferOutput: (context: unknown) => number;
@@ -72,12 +72,12 @@ export class Nftables {
     return result;
   }
 
-  /** After what is under way. */
+  /** After what is under way. In a worker thread: the kernel waits for its readers when such a socket closes. */
   close(): void {
     if (this.#closed) return;
-    const free = (): void => {
+    const free = (): Promise<void> => {
       this.#closed = true;
-      this.#library.free(this.#context);
+      return new Promise((resolve) => this.#library.free.async(this.#context, () => resolve()));
     };
     this.#tail = this.#tail.then(free, free);
   }

@@ -4,10 +4,8 @@ import {
   addVlan,
   addVxlan,
   apply,
-  deleteLink,
   deleteRoute,
   forwardingEntry,
-  isGone,
   linkIndex,
   listRoutes,
   setLink,
@@ -101,12 +99,10 @@ async function ensureVxlan(socket: NetlinkSocket, network: NetworkDefinition, br
   );
 }
 
-/** Takes the links of a network away, those that we made. Quiet when they are gone. */
-export async function removeNetworkLink(socket: NetlinkSocket, network: NetworkDefinition): Promise<void> {
-  if (network.Driver === "macvlan" && !network.ownsParent) return;
-  if (network.link === "") return;
-  const names = network.Driver === "overlay" ? [vxlanName(network), network.link] : [network.link];
-  await apply(socket, names.map(deleteLink), isGone);
+/** The links of a network that we made, and that go with it. */
+export function linksOf(network: NetworkDefinition): string[] {
+  if (network.link === "" || (network.Driver === "macvlan" && !network.ownsParent)) return [];
+  return network.Driver === "overlay" ? [vxlanName(network), network.link] : [network.link];
 }
 
 /** Lower routes are more important; this one is the last resort. */

@@ -1,18 +1,9 @@
 import type { Logger } from "#base/log.ts";
-import {
-  addAddress,
-  addBridge,
-  addRoute,
-  apply,
-  deleteLink,
-  isGone,
-  linkIndex,
-  listLinks,
-  setLink,
-} from "#host/links.ts";
+import { addAddress, addBridge, addRoute, apply, deleteLinks, linkIndex, listLinks, setLink } from "#host/links.ts";
 import { NetlinkSocket } from "#host/netlink-socket.ts";
 import { addressBits, addressBytes, formatAddress, requireCidr } from "./addresses.ts";
 import { Firewall } from "./firewall.ts";
+import { LinkReaper } from "./link-reaper.ts";
 import { ensureFallbackRoutes, removeFallbackRoutes } from "./network-link.ts";
 import type { Endpoint, PodEndpoint, RecoveryReport } from "./network-types.ts";
 import { Networks, type NetworksOptions } from "./networks.ts";
@@ -39,11 +30,19 @@ export class Networking {
   readonly #socket = NetlinkSocket.open();
   readonly #ports = new PortReservations();
   readonly #firewall: Firewall;
+  readonly #reaper: LinkReaper;
 
   constructor(options: NetworkingOptions, parts: { log: Logger }) {
     this.#options = options;
     this.#firewall = new Firewall(options.nftTable);
-    const shared = { log: parts.log, firewall: this.#firewall, ports: this.#ports, socket: this.#socket };
+    this.#reaper = new LinkReaper(this.#socket, parts.log);
+    const shared = {
+      log: parts.log,
+      firewall: this.#firewall,
+      ports: this.#ports,
+      socket: this.#socket,
+      reaper: this.#reaper,
+    };
     this.networks = new Networks(options, shared);
     if (options.pods !== undefined) {
       this.pods = new PodNetwork({ ...options.pods, linkPrefix: options.linkPrefix }, shared);
@@ -63,7 +62,7 @@ export class Networking {
       await ensureServiceLink(this.#socket, `${this.#options.linkPrefix}-svc`, this.#options.services);
     }
     await this.#firewall.start();
-    await apply(this.#socket, report.removedLinks.map(deleteLink), isGone);
+    await deleteLinks(this.#socket, report.removedLinks);
     return report;
   }
 
@@ -77,6 +76,7 @@ export class Networking {
   /** The process ends; links, rules and containers stay as they are. */
   close(): void {
     this.networks.close();
+    this.#reaper.close();
     this.#ports.releaseAll();
     this.#firewall.close();
     this.#socket.close();
@@ -89,7 +89,7 @@ export class Networking {
     const { linkPrefix } = this.#options;
     const ours = new RegExp(`^${linkPrefix}([vpxm][0-9a-f]{9,10}|-[0-9a-f]{10}|-svc)$`);
     const names = (await listLinks(this.#socket)).map(({ name }) => name).filter((name) => ours.test(name));
-    await apply(this.#socket, names.map(deleteLink), isGone);
+    await deleteLinks(this.#socket, names);
     await removeFallbackRoutes(this.#socket, this.#ranges());
     await this.#firewall.remove();
     this.#ports.releaseAll();

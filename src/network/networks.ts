@@ -6,13 +6,14 @@ import { Emitter } from "#base/emitter.ts";
 import { GantryError } from "#base/errors.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
 import type { Logger } from "#base/log.ts";
-import { apply, linkIndex, listLinks, setLink } from "#host/links.ts";
+import { apply, deleteLinks, linkIndex, listLinks, setLink } from "#host/links.ts";
 import type { NetlinkSocket } from "#host/netlink-socket.ts";
 import { macFromIPv4 } from "./addresses.ts";
 import { ContainerNetworking } from "./container-networking.ts";
 import { EmbeddedDns } from "./embedded-dns.ts";
 import type { Firewall } from "./firewall.ts";
 import { attachMacvlan, attachToBridge, detach, detachInside, hasInterface } from "./interface.ts";
+import type { LinkReaper } from "./link-reaper.ts";
 import { LiveNetwork } from "./live-network.ts";
 import {
   bridgeRuleOf,
@@ -25,7 +26,7 @@ import {
   optionNames,
 } from "./network-definition.ts";
 import { readNetworks, writeNetworks } from "./network-file.ts";
-import { ensureNetworkLink, removeNetworkLink, routedRanges } from "./network-link.ts";
+import { ensureNetworkLink, linksOf, routedRanges } from "./network-link.ts";
 import type { Endpoint, EndpointRequest, PublishRequest, RecoveryReport } from "./network-types.ts";
 import type { PortReservations } from "./ports.ts";
 import { parseResolvConf } from "./resolv-conf.ts";
@@ -48,6 +49,7 @@ export interface NetworksParts {
   firewall: Firewall;
   ports: PortReservations;
   socket: NetlinkSocket;
+  reaper: LinkReaper;
 }
 
 export interface NetworkEvent {
@@ -130,7 +132,7 @@ export class Networks {
   async #takeDown(network: NetworkDefinition): Promise<void> {
     if (network.Driver === "bridge" || network.Driver === "overlay")
       await this.#parts.firewall.removeBridge(network.link);
-    await removeNetworkLink(this.#parts.socket, network);
+    await deleteLinks(this.#parts.socket, linksOf(network));
   }
 
   /** Every network with its endpoints, built-in ones included. */
@@ -170,13 +172,20 @@ export class Networks {
 
   /** Removes user-defined networks without endpoints that `filter` takes; returns their names. */
   async prune(filter: (network: NetworkResource) => boolean): Promise<string[]> {
-    const removed: string[] = [];
-    for (const live of this.#networks.values()) {
-      if (isBuiltin(live.definition.Name) || live.endpoints.size > 0 || !filter(live.resource())) continue;
-      await this.remove(live.definition.Id);
-      removed.push(live.definition.Name);
+    const doomed = [...this.#networks.values()].filter(
+      (live) => live.isUserDefined && live.endpoints.size === 0 && filter(live.resource()),
+    );
+    for (const { definition } of doomed) this.#networks.delete(definition.Id);
+    this.#write();
+    for (const { definition, hasBridge } of doomed) {
+      if (hasBridge) await this.#parts.firewall.removeBridge(definition.link);
     }
-    return removed;
+    await deleteLinks(
+      this.#parts.socket,
+      doomed.flatMap(({ definition }) => linksOf(definition)),
+    );
+    for (const { definition } of doomed) this.#emit("destroy", definition);
+    return doomed.map(({ definition }) => definition.Name);
   }
 
   /** Gives a namespace its interface, address, routes, names and published ports. Undone wholly when it fails. */
@@ -324,8 +333,8 @@ export class Networks {
   }
 
   /**
-   * Takes a container off all networks: it stopped. Quiet when there is nothing. Links are taken away in the
-   * background, since that is slow and their names are never used again.
+   * Takes a container off all networks: it stopped. Quiet when there is nothing. Its links are silent when this
+   * returns, and taken away in the background.
    */
   release(containerId: string): Promise<void> {
     return this.#lock.run(containerId, async () => {
@@ -338,11 +347,7 @@ export class Networks {
         live?.names.remove(endpoint);
         live?.endpoints.delete(containerId);
         live?.release(endpoint);
-        if (endpoint.hostInterface !== "") {
-          detach(this.#parts.socket, endpoint.hostInterface).catch((error: unknown) => {
-            this.#parts.log.warn("A link could not be removed.", { link: endpoint.hostInterface, error });
-          });
-        }
+        if (endpoint.hostInterface !== "") await this.#parts.reaper.reap(endpoint.hostInterface);
         if (live !== undefined) this.#emit("disconnect", live.definition, containerId);
       }
       await container.unpublish(this.#parts);
@@ -456,7 +461,7 @@ export class Networks {
 
   /** Takes all links away that bear our names. */
   async removeAll(): Promise<void> {
-    for (const { definition } of this.#networks.values()) await removeNetworkLink(this.#parts.socket, definition);
+    await deleteLinks(this.#parts.socket, this.#definitions().flatMap(linksOf));
   }
 
   async #startDns(container: ContainerNetworking, netnsPath: string): Promise<void> {

@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { GantryError } from "#base/errors.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
-import type { Logger } from "#base/log.ts";
 import { apply, listLinks, setLink } from "#host/links.ts";
 import type { NetlinkSocket } from "#host/netlink-socket.ts";
 import { addressBits, formatAddress, formatCidr, macFromIPv4, requireCidr } from "./addresses.ts";
@@ -9,6 +8,7 @@ import { enableForwarding, ensureBridge } from "./bridge.ts";
 import type { Firewall } from "./firewall.ts";
 import { attachToBridge, detach } from "./interface.ts";
 import { AddressPool } from "./ipam.ts";
+import type { LinkReaper } from "./link-reaper.ts";
 import type { PodEndpoint, PublishRequest, RecoveryReport } from "./network-types.ts";
 import { portRules, type PortReservations, requestsOf } from "./ports.ts";
 
@@ -26,7 +26,7 @@ export interface PodNetworkParts {
   firewall: Firewall;
   ports: PortReservations;
   socket: NetlinkSocket;
-  log: Logger;
+  reaper: LinkReaper;
 }
 
 export interface PodRequest {
@@ -123,9 +123,7 @@ export class PodNetwork {
       await this.#parts.firewall.removePorts(portRules(pod.ports, podTarget(pod)));
       this.#parts.ports.release(pod.ports);
       for (const ip of pod.ips) this.#pool.release(ip);
-      detach(this.#parts.socket, pod.hostInterface).catch((error: unknown) => {
-        this.#parts.log.warn("A link could not be removed.", { link: pod.hostInterface, error });
-      });
+      await this.#parts.reaper.reap(pod.hostInterface);
     });
   }
 
