@@ -12,7 +12,7 @@ const patterns: readonly [pattern: RegExp, exit: 126 | 127, code: "not-found" | 
     127,
     "not-found",
   ],
-  [/permission denied|open executable: Permission denied/i, 126, "forbidden"],
+  [/permission denied|open executable: Operation not permitted/i, 126, "forbidden"],
   [/exec format error|Exec format error/i, 126, "forbidden"],
   [/is a directory/i, 126, "forbidden"],
 ];

@@ -214,16 +214,23 @@ function devicesOf(plan: LaunchPlan): { devices: OciDevice[]; rules: DeviceRule[
   return { devices, rules };
 }
 
-const rlimits = (plan: LaunchPlan): { type: string; soft: number; hard: number }[] =>
+const rlimits = (plan: LaunchPlan): { type: string; soft: unknown; hard: unknown }[] =>
   (plan.resources.Ulimits ?? []).map(({ Name, Soft, Hard }) => ({
     type: `RLIMIT_${Name.toUpperCase()}`,
     soft: unlimitedIfNegative(Soft),
     hard: unlimitedIfNegative(Hard),
   }));
 
-/** The runtime spec has unsigned 64-bit limits; -1 is no limit. JSON numbers of that size lose no bit that counts. */
-function unlimitedIfNegative(value: number): number {
-  return value < 0 ? 18446744073709551615 : value;
+declare global {
+  interface JSON {
+    /** ES2026: text that goes into JSON as it is. */
+    rawJSON(text: string): unknown;
+  }
+}
+
+/** The runtime spec's limits are unsigned 64-bit numbers, which no JavaScript number is exact for; -1 is no limit. */
+function unlimitedIfNegative(value: number): unknown {
+  return value < 0 ? JSON.rawJSON("18446744073709551615") : value;
 }
 
 /** The OCI runtime spec of a launch (opencontainers/runtime-spec, config). */

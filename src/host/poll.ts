@@ -8,14 +8,25 @@ export interface ReadinessWatch {
   unref(): void;
 }
 
+const nothing = (): void => {};
+
+/**
+ * koffi calls back from libuv without Node's callback scope: promises that were settled meanwhile would wait
+ * for the next event of another kind. An immediate ends the loop's wait and lets them run.
+ */
+function settlePromises(): void {
+  setImmediate(nothing);
+}
+
 /**
  * Calls `onReady` whenever the descriptor can be read (or has hung up): level-triggered, in the event loop, for
  * anything that poll(2) takes, such as pidfds, sockets of any kind, inotify and event descriptors. Costs no thread.
  */
 export function watchReadable(fd: number, onReady: (event: { hangUp: boolean }) => void): ReadinessWatch {
-  const handle = koffi.node.poll(fd, { readable: true, disconnect: true }, (event) =>
-    onReady({ hangUp: event.disconnect }),
-  );
+  const handle = koffi.node.poll(fd, { readable: true, disconnect: true }, (event) => {
+    onReady({ hangUp: event.disconnect });
+    settlePromises();
+  });
   return { close: () => handle.close(), unref: () => handle.unref() };
 }
 
@@ -24,6 +35,7 @@ export function onceWritable(fd: number, onReady: () => void): ReadinessWatch {
   const handle = koffi.node.poll(fd, { writable: true }, () => {
     handle.close();
     onReady();
+    settlePromises();
   });
   return { close: () => handle.close(), unref: () => handle.unref() };
 }
