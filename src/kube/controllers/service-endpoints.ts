@@ -13,7 +13,7 @@ export interface Backend {
 export interface BackendPort {
   name: string;
   port: number;
-  protocol: string;
+  protocol: "TCP" | "UDP" | "SCTP";
   appProtocol?: string;
 }
 
