@@ -50,11 +50,10 @@ export class Firewall {
     }
   }
 
-  async removeBridge(name: string): Promise<void> {
-    const bridge = this.#bridges.get(name);
-    if (bridge === undefined) return;
-    this.#bridges.delete(name);
-    await this.#change("delete", bridgeElements(bridge));
+  async removeBridges(names: readonly string[]): Promise<void> {
+    const known = names.flatMap((name) => this.#bridges.get(name) ?? []);
+    for (const { name } of known) this.#bridges.delete(name);
+    await this.#change("delete", known.flatMap(bridgeElements));
   }
 
   async addPorts(ports: readonly PortRule[]): Promise<void> {

@@ -65,9 +65,9 @@ export async function newOutside(): Promise<string> {
 const servers: { close(): void }[] = [];
 
 /** A TCP server in a namespace that says `<greeting> <client's address>` to everybody and hangs up. */
-export async function greet(netnsPath: string, port: number, greeting: string): Promise<void> {
+export async function greet(netnsPath: string, port: number, greeting: string, family: 4 | 6 = 4): Promise<void> {
   const bound = inNetworkNamespace(netnsPath, () =>
-    bindSocket({ type: "tcp", family: 4, address: Buffer.alloc(4), port }),
+    bindSocket({ type: "tcp", family, address: Buffer.alloc(family === 4 ? 4 : 16), port }),
   );
   const server: Server = await serverOn(bound);
   server.on("connection", (socket: Socket) => {

@@ -130,8 +130,7 @@ export class Networks {
   }
 
   async #takeDown(network: NetworkDefinition): Promise<void> {
-    if (network.Driver === "bridge" || network.Driver === "overlay")
-      await this.#parts.firewall.removeBridge(network.link);
+    await this.#parts.firewall.removeBridges([network.link]);
     await deleteLinks(this.#parts.socket, linksOf(network));
   }
 
@@ -177,9 +176,7 @@ export class Networks {
     );
     for (const { definition } of doomed) this.#networks.delete(definition.Id);
     this.#write();
-    for (const { definition, hasBridge } of doomed) {
-      if (hasBridge) await this.#parts.firewall.removeBridge(definition.link);
-    }
+    await this.#parts.firewall.removeBridges(doomed.map(({ definition }) => definition.link));
     await deleteLinks(
       this.#parts.socket,
       doomed.flatMap(({ definition }) => linksOf(definition)),
