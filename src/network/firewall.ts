@@ -1,4 +1,6 @@
+import type { Logger } from "#base/log.ts";
 import { Nftables } from "#host/nftables.ts";
+import { watchTables } from "#host/nftables-events.ts";
 import {
   type BridgeRule,
   bridgeElements,
@@ -20,16 +22,35 @@ export class Firewall {
   readonly #bridges = new Map<string, BridgeRule>();
   readonly #ports = new Map<string, PortRule>();
   readonly #noMasquerade4 = new Set<string>();
+  readonly #log: Logger;
   #started = false;
+  #endWatch: (() => void) | undefined;
 
-  constructor(table: string) {
+  constructor(table: string, log: Logger) {
     this.#table = table;
+    this.#log = log;
     this.#nft = new Nftables();
   }
 
-  /** Writes the whole table in one transaction, replacing what an earlier process left. */
+  /**
+   * Writes the whole table in one transaction, replacing what an earlier process left. From then on it is written
+   * again whenever somebody else deletes it, as the reload of a firewall does that begins with `flush ruleset`.
+   */
   async start(): Promise<void> {
     this.#started = true;
+    this.#endWatch ??= watchTables([this.#table], () => this.#restore());
+    await this.#write();
+  }
+
+  #restore(): void {
+    if (!this.#started) return;
+    this.#log.warn("The nftables table was deleted by somebody else and is written again.", { table: this.#table });
+    this.#write().catch((error: unknown) => {
+      this.#log.error("The nftables table could not be written again.", { table: this.#table, error });
+    });
+  }
+
+  async #write(): Promise<void> {
     await this.#nft.apply(
       tableText(this.#table, {
         bridges: [...this.#bridges.values()],
@@ -90,11 +111,18 @@ export class Firewall {
 
   /** Takes the table away. */
   async remove(): Promise<void> {
-    this.#started = false;
+    this.#stopWatching();
     await this.#nft.apply(removalText(this.#table));
   }
 
+  #stopWatching(): void {
+    this.#started = false;
+    this.#endWatch?.();
+    this.#endWatch = undefined;
+  }
+
   close(): void {
+    this.#stopWatching();
     this.#nft.close();
   }
 }

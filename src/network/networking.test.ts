@@ -343,6 +343,30 @@ test("pods reach each other, the machine and the world by routes, and by host po
   assert.doesNotMatch(await ask(outside, "192.0.2.1", 8888), /pod/);
 });
 
+test("a firewall's reload that flushes everybody's rules does not take ours away for long", async () => {
+  const web = await container("bridge", { ports: [published(80, 8080)] });
+  await greet(web.netnsPath, 80, "web");
+  await runIn(undefined, ["nft", "flush", "ruleset"]);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.match(await ask(outside, "192.0.2.1", 8080), /^web/);
+});
+
+test("the machine's own firewall decides about published ports", async () => {
+  const web = await container("bridge", { ports: [published(80, 8080), published(80, 8081)] });
+  await greet(web.netnsPath, 80, "web");
+  const rules = `table inet own {
+    chain forward {
+      type filter hook forward priority 0; policy drop;
+      ct state established accept
+      meta l4proto tcp ct original proto-dst 8080 accept
+    }
+  }`;
+  assert.equal(await runIn(undefined, ["sh", "-c", `echo '${rules}' | nft -f -`]), "");
+  assert.match(await ask(outside, "192.0.2.1", 8080), /^web/);
+  assert.match(await ask(outside, "192.0.2.1", 8081), /timed out/);
+  await runIn(undefined, ["nft", "delete", "table", "inet", "own"]);
+});
+
 test("what has no better route stays on the machine", async () => {
   assert.match(await runIn(undefined, ["ip", "route", "get", "10.163.9.9"]), /No route to host/);
   const socket = connect({ host: "10.163.9.9", port: 80 });

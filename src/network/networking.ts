@@ -34,7 +34,7 @@ export class Networking {
 
   constructor(options: NetworkingOptions, parts: { log: Logger }) {
     this.#options = options;
-    this.#firewall = new Firewall(options.nftTable);
+    this.#firewall = new Firewall(options.nftTable, parts.log);
     this.#reaper = new LinkReaper(this.#socket, parts.log);
     const shared = {
       log: parts.log,

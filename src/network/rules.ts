@@ -6,7 +6,7 @@
  * chain, while a `drop` of any other table is final. So, for whoever writes a firewall beside Gantry:
  * traffic to a published port is forwarded, not delivered locally, and has its destination rewritten before
  * the forward hook. A rule in one's own `forward` chain decides about it, and finds the port that the client
- * asked for with `ct original proto-dst 8080`. A forward policy of `drop` therefore closes published ports
+ * asked for with `meta l4proto tcp ct original proto-dst 8080`. A forward policy of `drop` therefore closes published ports
  * until they are allowed there. Nothing of Gantry's ever stands in another table.
  */
 import type { Protocol } from "./network-types.ts";

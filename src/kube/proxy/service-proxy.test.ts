@@ -138,6 +138,13 @@ test("a service without endpoints refuses at once, and so does a port or an addr
   }
 });
 
+test("rules that somebody flushes come back", async () => {
+  await endpoints("web", [ip(1)]);
+  await runIn(undefined, ["nft", "delete", "table", "inet", table]);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.match(await ask(namespaceOf(2), "10.99.0.20", 80), /^one/);
+});
+
 test("a node port answers on every address of the machine", async () => {
   await service("web", { type: "NodePort", clusterIP: "10.99.0.20", ports: [{ port: 80, nodePort: 30_080 }] });
   await endpoints("web", [ip(0), ip(1)]);

@@ -8,6 +8,7 @@ import type { Informer } from "#control/informer.ts";
 import type { InformerFactory } from "#control/informer-factory.ts";
 import { type FlowFilter, forgetFlows } from "#host/conntrack.ts";
 import { Nftables } from "#host/nftables.ts";
+import { watchTables } from "#host/nftables-events.ts";
 import { addressBytes } from "#network/addresses.ts";
 import { removalText } from "#network/rules.ts";
 import { servicePorts } from "./service-port.ts";
@@ -40,6 +41,7 @@ export class ServiceProxy {
   readonly #slices: Informer<EndpointSlice>;
   readonly #dirty = new Set<string>();
   #wake: () => void = () => {};
+  #lost = false;
   #table: ServiceTable;
   #resolveReady!: () => void;
   /** Resolves when the table is in force for the first time. */
@@ -94,11 +96,19 @@ export class ServiceProxy {
     await Promise.race([Promise.all([this.#services.synced, this.#slices.synced]), aborted(signal)]);
     let inForce = false;
     let failures = 0;
+    const endWatch = watchTables([this.#options.table], () => {
+      this.#log.warn("The service table was deleted by somebody else and is written again.");
+      inForce = false;
+      this.#lost = true;
+      this.#wake();
+    });
+    signal.addEventListener("abort", endWatch, { once: true });
     while (!signal.aborted) {
       try {
+        this.#lost = false;
         if (inForce) await this.#applyChanges(nft);
         else await this.#applyAll(nft);
-        inForce = true;
+        inForce = !this.#lost;
         failures = 0;
         this.#resolveReady();
       } catch (error) {
@@ -110,7 +120,7 @@ export class ServiceProxy {
         await this.#clock.sleep(Math.min(1_000 * 2 ** failures++, 30_000), signal);
         continue;
       }
-      if (this.#dirty.size > 0) continue;
+      if (this.#dirty.size > 0 || !inForce) continue;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
         if (signal.aborted || this.#dirty.size > 0) resolve();
