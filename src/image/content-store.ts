@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream, rmSync } from "node:fs";
-import { mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { GantryError } from "#base/errors.ts";
@@ -124,6 +124,20 @@ export class ContentStore {
       await this.ingest([data], { expected: digest, size: data.length });
     }
     return { digest, size: data.length };
+  }
+
+  /** A path for work in progress, on the same file system; what is left there is removed at the next start. */
+  scratch(): string {
+    return join(this.#ingest, randomBytes(12).toString("hex"));
+  }
+
+  /** Takes a file from `scratch` over, whose digest was computed from it and which was synced. */
+  async adopt(file: { path: string; digest: Digest; size: number }): Promise<void> {
+    if ((await this.size(file.digest)) !== undefined) return;
+    // The same file may be named twice: a link leaves it where it is.
+    await link(file.path, this.path(file.digest)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
   }
 
   /** Stores a stream. Throws `invalid` when digest or size are not what was promised; then nothing is kept. */

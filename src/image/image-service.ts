@@ -23,8 +23,12 @@ export class ImageService {
     this.#root = root;
     this.content = new ContentStore(join(root, "oci"));
     this.layers = new LayerStore(join(root, "layers"), this.#pool);
-    this.images = new ImageStore({ content: this.content, layers: this.layers });
     this.snapshots = new Snapshots(join(root, "snapshots"), this.layers);
+    this.images = new ImageStore({
+      content: this.content,
+      layers: this.layers,
+      usedByContainers: (chainId) => this.snapshots.uses(chainId),
+    });
   }
 
   async start(): Promise<void> {

@@ -65,7 +65,16 @@ export class ImageStore {
   readonly #now: () => number;
   #onChange: (change: ImageChange) => void = () => {};
 
-  constructor(parts: { content: ContentStore; layers: LayerStore; now?: () => number }) {
+  readonly #usedByContainers: (chainId: string) => boolean;
+
+  constructor(parts: {
+    content: ContentStore;
+    layers: LayerStore;
+    /** True when a container stands on this layer. */
+    usedByContainers?: (chainId: string) => boolean;
+    now?: () => number;
+  }) {
+    this.#usedByContainers = parts.usedByContainers ?? (() => false);
     this.content = parts.content;
     this.layers = parts.layers;
     this.#now = parts.now ?? Date.now;
@@ -250,20 +259,24 @@ export class ImageStore {
     });
   }
 
-  /** Frees what no image refers to. `keepLayers` are those that containers stand on. */
-  collect(keepLayers: ReadonlySet<string>): Promise<number> {
+  /** Frees what no image and no container needs. `keepLayers` are further layers to keep. */
+  collect(keepLayers: ReadonlySet<string> = new Set()): Promise<number> {
     return this.#lock.run("index", () => this.#collect(keepLayers));
   }
 
   async #collect(keepLayers: ReadonlySet<string>): Promise<number> {
     const blobs = new Set<string>();
-    const layers = new Set<string>([...keepLayers, ...this.#inUse.keys()]);
+    const layers = new Set<string>(keepLayers);
     for (const image of this.#images.values()) {
       blobs.add(image.id).add(image.manifest.digest);
       for (const layer of image.layers) blobs.add(layer.digest);
       for (const chainId of image.chain) layers.add(chainId);
     }
-    return (await this.content.collect(blobs)) + (await this.layers.collect(layers));
+    const inContainers = (chainId: string): boolean => this.#usedByContainers(chainId);
+    const freed = await this.layers.collect(
+      (chainId) => layers.has(chainId) || this.#inUse.has(chainId) || inContainers(chainId),
+    );
+    return freed + (await this.content.collect(blobs));
   }
 
   /** Layers that a pull, a load or a build has unpacked and not yet entered. */
@@ -284,26 +297,37 @@ export class ImageStore {
     };
   }
 
+  /** Which of these layers, by place, are not unpacked yet. */
+  missingLayers(diffIds: readonly string[]): Set<number> {
+    const missing = new Set<number>();
+    for (const [at, chainId] of chainIds(diffIds).entries())
+      if (this.layers.get(chainId) === undefined) missing.add(at);
+    return missing;
+  }
+
   /** Unpacks the layers of a config from the bottom up; those that are there already cost nothing. */
   async unpackLayers(
     config: ImageConfig,
     layers: readonly Descriptor[],
     onProgress?: (at: number, bytes: number) => void,
+    onLayer?: (at: number) => void,
   ): Promise<void> {
     const diffIds = config.rootfs?.diff_ids;
     if (!Array.isArray(diffIds) || diffIds.length !== layers.length)
       throw new GantryError("invalid", "layers from manifest don't match image configuration");
     const chain = chainIds(diffIds);
-    await Promise.all(
-      chain.map((chainId, at) => {
+    const outcomes = await Promise.allSettled(
+      chain.map(async (chainId, at) => {
         const layer = layers[at] as Descriptor;
-        return this.layers.unpack(
+        await this.layers.unpack(
           { chainId, diffId: asDigest(diffIds[at] as string), parent: chain[at - 1] },
           { path: this.content.path(asDigest(layer.digest)), compression: compressionOf(layer.mediaType) },
           (bytes) => onProgress?.(at, bytes),
         );
+        onLayer?.(at);
       }),
     );
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
   /**

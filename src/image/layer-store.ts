@@ -136,20 +136,21 @@ export class LayerStore {
     }
   }
 
-  /** Removes every layer that is not in `keep`; returns the bytes freed. */
-  async collect(keep: ReadonlySet<string>): Promise<number> {
+  /** Removes every layer that `keep` does not want; it is asked just before. Returns the bytes freed. */
+  async collect(keep: (chainId: string) => boolean): Promise<number> {
     let freed = 0;
     for (const layer of this.list()) {
-      if (keep.has(layer.chainId)) continue;
+      if (keep(layer.chainId)) continue;
       await this.#lock.run(layer.chainId, async () => {
+        if (keep(layer.chainId) || !this.#layers.has(layer.chainId)) return;
         this.#layers.delete(layer.chainId);
         // Renamed first: a crash in the middle of the removal must not leave a layer that looks whole.
         const doomed = join(this.root, `tmp-${randomBytes(8).toString("hex")}`);
         await rename(join(this.root, hexOf(layer.chainId)), doomed);
         await unlink(join(this.root, "l", layer.link)).catch(() => {});
         await rm(doomed, { recursive: true, force: true });
+        freed += layer.size;
       });
-      freed += layer.size;
     }
     return freed;
   }

@@ -36,6 +36,8 @@ const maxOptions = 4095;
 export class Snapshots {
   readonly root: string;
   readonly #layers: LayerStore;
+  /** Which layers each snapshot stands on: told from the snapshots themselves, never stored. */
+  readonly #chains = new Map<string, readonly string[]>();
 
   /**
    * The lowest layer of every container: the places that a runtime mounts things on. Without it they would be
@@ -52,6 +54,16 @@ export class Snapshots {
   async start(): Promise<void> {
     await mkdir(this.root, { recursive: true, mode: 0o711 });
     await this.#makeInitLayer();
+    for (const id of await this.list()) {
+      const snapshot = await this.get(id);
+      if (snapshot !== undefined) this.#chains.set(id, snapshot.chain);
+    }
+  }
+
+  /** True when a snapshot stands on this layer. */
+  uses(chainId: string): boolean {
+    for (const chain of this.#chains.values()) if (chain.includes(chainId)) return true;
+    return false;
   }
 
   async #makeInitLayer(): Promise<void> {
@@ -97,6 +109,10 @@ export class Snapshots {
   /** Makes the folders of a new snapshot. The chain is what is below the writable layer, from the bottom up. */
   async prepare(id: string, chain: readonly string[]): Promise<Snapshot> {
     const snapshot: Snapshot = { id, chain: [...chain] };
+    for (const chainId of chain)
+      if (this.#layers.get(chainId) === undefined)
+        throw new GantryError("not-found", `The layer ${chainId} is missing. Pull or load the image again.`);
+    this.#chains.set(id, snapshot.chain);
     const temporary = join(this.root, `tmp-${id}`);
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary, { mode: 0o710 });
@@ -158,6 +174,7 @@ export class Snapshots {
     await rename(join(this.root, id), doomed).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
     });
+    this.#chains.delete(id);
     await rm(doomed, { recursive: true, force: true });
   }
 
