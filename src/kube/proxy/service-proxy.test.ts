@@ -209,6 +209,15 @@ test("UDP clients that keep their port follow the endpoints", async () => {
   assert.match(await askUdp(namespaceOf(0), "10.99.0.53", 53, 5_555), /^two/);
 });
 
+test("an endpoint may be the machine itself, as that of the API server is", async () => {
+  await greet("/proc/thread-self/ns/net", 6_443, "machine");
+  await service("kubernetes", { clusterIP: "10.99.0.1", ports: [{ port: 443 }] });
+  await endpoints("kubernetes", ["192.0.2.1"], 6_443);
+  assert.equal(await ask(namespaceOf(0), "10.99.0.1", 443), `machine ${ip(0)}\n`);
+  assert.match(await ask(undefined, "10.99.0.1", 443), /^machine /);
+  await tell("services", { metadata: { name: "kubernetes" } }, "DELETED");
+});
+
 test("a service that goes takes its rules with it", async () => {
   for (const name of ["web", "sticky", "lb", "dns"]) await tell("services", { metadata: { name } }, "DELETED");
   const rules = await runIn(undefined, ["nft", "list", "table", "inet", table]);
