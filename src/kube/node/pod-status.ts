@@ -248,6 +248,8 @@ export function podPhase(pod: Pod, init: ContainerStatus[], regular: ContainerSt
   return "Pending";
 }
 
+type ConditionFacts = Omit<PodCondition, "lastProbeTime" | "lastTransitionTime" | "observedGeneration">;
+
 function conditions(
   pod: Pod,
   status: PodStatus,
@@ -255,75 +257,76 @@ function conditions(
   inputs: PodStatusInputs,
   previous: PodStatus | undefined,
 ): PodCondition[] {
-  const spec = pod.spec ?? { containers: [] };
-  const initial: Omit<PodCondition, "lastTransitionTime">[] = [
+  const facts: ConditionFacts[] = [
     { type: "PodReadyToStartContainers", status: sandboxReady && !inputs.isTerminal ? "True" : "False" },
     initializedCondition(pod, status),
     ...readyConditions(pod, status),
     { type: "PodScheduled", status: "True" },
   ];
   const generation = pod.metadata?.generation;
-  return initial.map((condition) => {
-    const old =
-      previous?.conditions?.find(({ type }) => type === condition.type) ??
-      pod.status?.conditions?.find(({ type }) => type === condition.type);
-    const same = old !== undefined && old.status === condition.status && typeof old.lastTransitionTime === "string";
-    // Scheduling is the scheduler's to tell: only a static pod's is missing.
-    const kept =
-      condition.type === "PodScheduled" && old !== undefined ? { reason: old.reason, message: old.message } : {};
+  return facts.map((condition) => {
+    const named = ({ type }: PodCondition): boolean => type === condition.type;
+    const old = previous?.conditions?.find(named) ?? pod.status?.conditions?.find(named);
+    const same = old?.status === condition.status && typeof old.lastTransitionTime === "string";
     return {
       ...condition,
-      ...kept,
       lastProbeTime: null,
       lastTransitionTime: same ? (old.lastTransitionTime as string) : apiTime(inputs.now),
       ...(generation === undefined ? {} : { observedGeneration: generation }),
     };
   });
+}
 
-  function initializedCondition(of: Pod, now: PodStatus): Omit<PodCondition, "lastTransitionTime"> {
-    const incomplete = (of.spec?.initContainers ?? [])
-      .filter((container, index) => {
-        const state = now.initContainerStatuses?.[index];
-        return isSidecar(container) ? state?.started !== true : state?.state?.terminated?.exitCode !== 0;
-      })
-      .map((container) => container.name);
-    if (now.phase === "Succeeded") return { type: "Initialized", status: "True", reason: "PodCompleted" };
-    const begun = now.containerStatuses?.some((state) => state.containerID !== undefined) === true;
-    if (incomplete.length === 0 || begun) return { type: "Initialized", status: "True" };
-    return {
-      type: "Initialized",
+function initializedCondition(pod: Pod, status: PodStatus): ConditionFacts {
+  if (status.phase === "Succeeded") return { type: "Initialized", status: "True", reason: "PodCompleted" };
+  const incomplete = (pod.spec?.initContainers ?? [])
+    .filter((container, index) => {
+      const now = status.initContainerStatuses?.[index];
+      return isSidecar(container) ? now?.started !== true : now?.state?.terminated?.exitCode !== 0;
+    })
+    .map((container) => container.name);
+  const begun = status.containerStatuses?.some(({ containerID }) => containerID !== undefined) === true;
+  if (incomplete.length === 0 || begun) return { type: "Initialized", status: "True" };
+  return {
+    type: "Initialized",
+    status: "False",
+    reason: "ContainersNotInitialized",
+    message: `containers with incomplete status: [${incomplete.join(" ")}]`,
+  };
+}
+
+/** Ready and ContainersReady. */
+function readyConditions(pod: Pod, status: PodStatus): ConditionFacts[] {
+  const neither = (reason: string, message?: string): ConditionFacts[] =>
+    ["Ready", "ContainersReady"].map((type) => ({
+      type,
       status: "False",
-      reason: "ContainersNotInitialized",
-      message: `containers with incomplete status: [${incomplete.join(" ")}]`,
-    };
-  }
+      reason,
+      ...(message === undefined ? {} : { message }),
+    }));
+  if (status.phase === "Succeeded") return neither("PodCompleted");
+  if (status.phase === "Failed") return neither("PodFailed");
+  const sidecars = (pod.spec?.initContainers ?? []).filter(isSidecar).map(({ name }) => name);
+  const counted = [
+    ...(status.initContainerStatuses ?? []).filter(({ name }) => sidecars.includes(name)),
+    ...(status.containerStatuses ?? []),
+  ];
+  const unready = counted.filter(({ ready }) => !ready).map(({ name }) => name);
+  if (unready.length > 0)
+    return neither("ContainersNotReady", `containers with unready status: [${unready.join(" ")}]`);
+  const containersReady: ConditionFacts = { type: "ContainersReady", status: "True" };
+  const complaints = gateComplaints(pod);
+  if (complaints.length === 0) return [{ type: "Ready", status: "True" }, containersReady];
+  const message = complaints.join(", ");
+  return [{ type: "Ready", status: "False", reason: "ReadinessGatesNotReady", message }, containersReady];
+}
 
-  function readyConditions(of: Pod, now: PodStatus): Omit<PodCondition, "lastTransitionTime">[] {
-    const off = (reason: string, message?: string): Omit<PodCondition, "lastTransitionTime">[] =>
-      ["Ready", "ContainersReady"].map((type) => ({
-        type,
-        status: "False",
-        reason,
-        ...(message === undefined ? {} : { message }),
-      }));
-    if (now.phase === "Succeeded") return off("PodCompleted");
-    if (now.phase === "Failed") return off("PodFailed");
-    const sidecars = (spec.initContainers ?? []).filter(isSidecar).map(({ name }) => name);
-    const unready = [
-      ...(now.initContainerStatuses ?? []).filter(({ name, ready }) => sidecars.includes(name) && !ready),
-      ...(now.containerStatuses ?? []).filter(({ ready }) => !ready),
-    ].map(({ name }) => name);
-    if (unready.length > 0) return off("ContainersNotReady", `containers with unready status: [${unready.join(" ")}]`);
-    const all: Omit<PodCondition, "lastTransitionTime"> = { type: "ContainersReady", status: "True" };
-    const complaints = (of.spec?.readinessGates ?? []).flatMap(({ conditionType }) => {
-      const found = of.status?.conditions?.find(({ type }) => type === conditionType);
-      if (found === undefined)
-        return [`corresponding condition of pod readiness gate "${conditionType}" does not exist.`];
-      return found.status === "True"
-        ? []
-        : [`the status of pod readiness gate "${conditionType}" is not "True", but ${found.status}`];
-    });
-    if (complaints.length === 0) return [{ type: "Ready", status: "True" }, all];
-    return [{ type: "Ready", status: "False", reason: "ReadinessGatesNotReady", message: complaints.join(", ") }, all];
-  }
+function gateComplaints(pod: Pod): string[] {
+  return (pod.spec?.readinessGates ?? []).flatMap(({ conditionType }) => {
+    const found = pod.status?.conditions?.find(({ type }) => type === conditionType);
+    if (found === undefined)
+      return [`corresponding condition of pod readiness gate "${conditionType}" does not exist.`];
+    if (found.status === "True") return [];
+    return [`the status of pod readiness gate "${conditionType}" is not "True", but ${found.status}`];
+  });
 }
