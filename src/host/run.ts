@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 import { type ErrorCode, GantryError } from "#base/errors.ts";
-import { type ChildProcess, type ExitStatus, start } from "./start-process.ts";
+import { type ChildProcess, type ExitStatus, start } from "./spawn.ts";
 
 export interface RunOptions {
   /** Written to the program's stdin, which is then closed. Default: /dev/null. */
