@@ -5,9 +5,12 @@
 import { GantryError, errorMessage, hasCode } from "#base/errors.ts";
 import { decodeObject, parseYaml } from "#api/kube/codec/decode-object.ts";
 import { fitToSchema } from "#api/kube/codec/structural.ts";
+import { applyObjectDefaults } from "#api/kube/defaulting/object-defaults.ts";
+import { withDefaults } from "#api/kube/defaults/apply-defaults.ts";
 import type { KubeObject } from "#api/kube/object.ts";
 import { mergePatch } from "#api/kube/patch/merge-patch.ts";
 import { strategicMerge } from "#api/kube/patch/strategic-merge.ts";
+import { printTable as printKind } from "#api/kube/printing/print-table.ts";
 import type { ObjectSchema } from "#api/kube/schema.ts";
 import { scheme } from "#api/kube/scheme.ts";
 import { badRequest, type FieldProblem, invalid, unsupportedMediaType } from "./api-error.ts";
@@ -16,7 +19,9 @@ import type { FieldValidation, RequestContext } from "./request-context.ts";
 import { type KindRef, type Mutable, type ResourceType } from "./resource-type.ts";
 
 /** Fills the defaults of a built-in kind in place. */
-export function applyDefaults(_type: ResourceType, _object: Mutable): void {}
+export function applyDefaults(type: ResourceType, object: Mutable): void {
+  applyObjectDefaults(type.group, type.kind, object);
+}
 
 /** What is wrong with a new (`old` undefined) or changed object. */
 export function validateObject(_type: ResourceType, _object: KubeObject, _old: KubeObject | undefined): FieldProblem[] {
@@ -115,11 +120,8 @@ export interface Table extends KubeObject {
 }
 
 /** The columns of a kind, and the cells of each object. */
-export function printTable(_kind: KindRef, objects: readonly KubeObject[], _now: number): Pick<Table, "columnDefinitions" | "rows"> {
-  return {
-    columnDefinitions: [{ name: "Name", type: "string", format: "name", description: "", priority: 0 }],
-    rows: objects.map((object) => ({ cells: [object.metadata?.name ?? ""] })),
-  };
+export function printTable(kind: KindRef, objects: readonly KubeObject[], now: number): Pick<Table, "columnDefinitions" | "rows"> {
+  return printKind(kind.group, kind.kind, objects, now);
 }
 
 /** Protobuf of one object (with its envelope); undefined when the kind has none. */
@@ -149,8 +151,9 @@ export async function decodePatch(contentType: string, body: Buffer): Promise<un
 }
 
 /** The OpenAPI v3 document of one group version. */
-export async function openApiV3(_group: string, _version: string): Promise<unknown> {
-  return { openapi: "3.0.0", info: { title: "Kubernetes", version: "unversioned" }, paths: {}, components: { schemas: {} } };
+export async function openApiV3(group: string, version: string): Promise<unknown> {
+  const { openApiV3Document } = await import("#api/kube/openapi/openapi-v3.ts");
+  return openApiV3Document(group, version);
 }
 
 /** The OpenAPI v2 document of everything. */

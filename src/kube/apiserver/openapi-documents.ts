@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { HttpRequest, HttpResponse } from "#web/http.ts";
-import { pathNotFound } from "./api-error.ts";
+import { notAcceptable, pathNotFound } from "./api-error.ts";
 import type { Discovery } from "./discovery.ts";
 import { openApiV2, openApiV3 } from "./machinery.ts";
 
@@ -47,10 +47,12 @@ export class OpenApiDocuments {
   }
 
   async v2(request: HttpRequest, response: HttpResponse): Promise<void> {
-    const wantsProtobuf = request.header("accept").includes("application/com.github.proto-openapi.spec.v2");
+    // gnostic's protobuf form of this document is not made: clients that ask for it alone go on without.
+    const accept = request.header("accept");
+    if (accept.includes("application/com.github.proto-openapi.spec.v2") && !accept.includes("application/json") && !accept.includes("*/*"))
+      throw notAcceptable(["application/json"]);
     const { json, hash } = await this.#keep("v2", async () => JSON.stringify(await openApiV2()));
     const headers = { "content-type": "application/json", etag: `"${hash}"` };
-    void wantsProtobuf;
     if (request.header("if-none-match") === `"${hash}"`) return response.send(304, headers);
     response.send(200, headers, json);
   }
