@@ -150,6 +150,10 @@ function checkOptionValues(options: Record<string, string>): void {
   }
   const mtu = options[optionNames.mtu];
   if (mtu !== undefined && !(Number(mtu) >= 68 && Number(mtu) <= 65_535)) throw invalid(`invalid MTU number: ${mtu}`);
+  const mode = options[optionNames.macvlanMode];
+  if (mode !== undefined && !["private", "vepa", "bridge", "passthru"].includes(mode)) {
+    throw invalid(`requested macvlan mode '${mode}' is not valid, 'bridge' mode is the macvlan driver default`);
+  }
   const name = options[optionNames.bridgeName];
   if (name !== undefined && !/^[^\s/:]{1,15}$/.test(name)) throw invalid(`invalid bridge name: ${name}`);
   for (const key of [optionNames.gatewayMode4, optionNames.gatewayMode6]) {

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { NetworkCreateBody, NetworkResource } from "#api/docker/object-types.ts";
@@ -8,11 +7,11 @@ import { KeyedLock } from "#base/keyed-lock.ts";
 import type { Logger } from "#base/log.ts";
 import { apply, deleteLinks, linkIndex, listLinks, setLink } from "#host/links.ts";
 import type { NetlinkSocket } from "#host/netlink-socket.ts";
-import { macFromIPv4 } from "./addresses.ts";
+import { attachEndpoint, gatewaysOf, newEndpoint } from "./attach-endpoint.ts";
 import { ContainerNetworking } from "./container-networking.ts";
 import { EmbeddedDns } from "./embedded-dns.ts";
 import type { Firewall } from "./firewall.ts";
-import { attachMacvlan, attachToBridge, detach, detachInside, hasInterface } from "./interface.ts";
+import { detach, detachInside, hasInterface } from "./interface.ts";
 import type { LinkReaper } from "./link-reaper.ts";
 import { LiveNetwork } from "./live-network.ts";
 import {
@@ -21,7 +20,6 @@ import {
   type DefaultBridge,
   defineNetwork,
   isBuiltin,
-  mtuOf,
   type NetworkDefinition,
   optionNames,
 } from "./network-definition.ts";
@@ -190,7 +188,7 @@ export class Networks {
     return this.#lock.run(request.containerId, async () => {
       const live = this.#find(request.network);
       const container = this.#container(request.containerId);
-      const endpoint = this.#newEndpoint(live, container, request);
+      const endpoint = newEndpoint(live, container.endpoints, request, this.#options.linkPrefix);
       live.endpoints.set(request.containerId, endpoint);
       container.endpoints.push(endpoint);
       if (request.ports !== undefined) container.requests = [...request.ports];
@@ -206,72 +204,13 @@ export class Networks {
     });
   }
 
-  #newEndpoint(live: LiveNetwork, container: ContainerNetworking, request: EndpointRequest): Endpoint {
-    const { definition } = live;
-    if (live.endpoints.has(request.containerId)) {
-      throw new GantryError(
-        "forbidden",
-        `endpoint with name ${request.containerName} already exists in network ${definition.Name}`,
-      );
-    }
-    const addresses = live.allocate(request.ipv4, request.ipv6);
-    const used = new Set(container.endpoints.map(({ interfaceName }) => interfaceName));
-    const prefix = definition.Options[optionNames.interfacePrefix] ?? "eth";
-    let number = 0;
-    while (used.has(`${prefix}${number}`)) number++;
-    const endpointId = randomBytes(32).toString("hex");
-    const mac = request.mac ?? (addresses.ipv4 === "" ? randomMac() : macFromIPv4(addresses.ipv4));
-    return {
-      endpointId,
-      networkId: definition.Id,
-      networkName: definition.Name,
-      driver: definition.Driver,
-      containerId: request.containerId,
-      containerName: request.containerName,
-      hostname: request.hostname ?? "",
-      netnsPath: request.netnsPath,
-      interfaceName: live.hasInterfaces ? (request.interfaceName ?? `${prefix}${number}`) : "",
-      hostInterface: live.hasBridge ? `${this.#options.linkPrefix}v${endpointId.slice(0, 10)}` : "",
-      mac: live.hasInterfaces ? mac : "",
-      ...addresses,
-      aliases: request.aliases ?? [],
-      ports: [],
-      gatewayPriority: request.gatewayPriority ?? 0,
-    };
-  }
-
   async #plumb(live: LiveNetwork, container: ContainerNetworking, endpoint: Endpoint): Promise<void> {
     if (!live.hasInterfaces) return;
     const before = container.gatewayEndpoint;
     container.chooseGateway((id) => this.#networks.get(id)?.definition.Internal ?? true);
     const isGateway = container.gatewayEndpoint === endpoint;
-    const addresses = [
-      { ip: endpoint.ipv4, prefixLength: endpoint.ipv4PrefixLength },
-      { ip: endpoint.ipv6, prefixLength: endpoint.ipv6PrefixLength },
-    ].filter(({ ip }) => ip !== "");
-    const spec = {
-      netnsPath: endpoint.netnsPath,
-      name: endpoint.interfaceName,
-      mac: endpoint.mac,
-      mtu: mtuOf(live.definition),
-      addresses,
-      gateways: isGateway ? gatewaysOf(endpoint) : [],
-    };
-    const rule = bridgeRuleOf(live.definition);
     // The old way out keeps its ports until the new interface stands.
-    if (live.definition.Driver === "macvlan") {
-      const mode = (live.definition.Options[optionNames.macvlanMode] ?? "bridge") as "bridge";
-      const temporary = `${this.#options.linkPrefix}v${endpoint.endpointId.slice(0, 10)}`;
-      await attachMacvlan(this.#parts.socket, spec, live.linkIndex, mode, temporary);
-    } else {
-      const port = {
-        name: endpoint.hostInterface,
-        bridgeIndex: live.linkIndex,
-        hairpin: true,
-        isolated: !rule.icc && !filtersBridgedFrames(),
-      };
-      await attachToBridge(this.#parts.socket, spec, port);
-    }
+    await attachEndpoint(this.#parts.socket, live, endpoint, isGateway);
     if (isGateway || before !== container.gatewayEndpoint) {
       if (before !== undefined && before !== endpoint) await container.unpublish(this.#parts);
       await container.publish(this.#parts, this.#hostBinding(live));
@@ -532,25 +471,5 @@ export class Networks {
       driver,
       ...(containerId === undefined ? {} : { containerId }),
     });
-  }
-}
-
-function gatewaysOf(endpoint: Endpoint): { ip: string }[] {
-  return [endpoint.gateway, endpoint.ipv6Gateway].filter((ip) => ip !== "").map((ip) => ({ ip }));
-}
-
-function randomMac(): string {
-  return `02:42:${randomBytes(4).toString("hex").match(/../g)?.join(":")}`;
-}
-
-/**
- * True when the kernel shows bridged frames to the table, which then keeps the containers of a bridge apart by
- * itself and still lets published ports through; else the bridge has to isolate its ports.
- */
-function filtersBridgedFrames(): boolean {
-  try {
-    return readFileSync("/proc/sys/net/bridge/bridge-nf-call-iptables", "utf8").trim() === "1";
-  } catch {
-    return false;
   }
 }

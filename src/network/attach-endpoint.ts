@@ -1,0 +1,106 @@
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { GantryError } from "#base/errors.ts";
+import type { MacvlanMode } from "#host/links.ts";
+import type { NetlinkSocket } from "#host/netlink-socket.ts";
+import { macFromIPv4 } from "./addresses.ts";
+import { attachMacvlan, attachToBridge } from "./interface.ts";
+import type { LiveNetwork } from "./live-network.ts";
+import { bridgeRuleOf, mtuOf, optionNames } from "./network-definition.ts";
+import type { Endpoint, EndpointRequest } from "./network-types.ts";
+
+/**
+ * A new endpoint with its addresses taken, `others` being those that the container has already. Throws in docker's
+ * words, and has taken nothing then.
+ */
+export function newEndpoint(
+  live: LiveNetwork,
+  others: readonly Endpoint[],
+  request: EndpointRequest,
+  linkPrefix: string,
+): Endpoint {
+  const { definition } = live;
+  if (live.endpoints.has(request.containerId)) {
+    throw new GantryError(
+      "forbidden",
+      `endpoint with name ${request.containerName} already exists in network ${definition.Name}`,
+    );
+  }
+  const addresses = live.allocate(request.ipv4, request.ipv6);
+  const used = new Set(others.map(({ interfaceName }) => interfaceName));
+  const prefix = definition.Options[optionNames.interfacePrefix] ?? "eth";
+  let number = 0;
+  while (used.has(`${prefix}${number}`)) number++;
+  const endpointId = randomBytes(32).toString("hex");
+  const mac = request.mac ?? (addresses.ipv4 === "" ? randomMac() : macFromIPv4(addresses.ipv4));
+  return {
+    endpointId,
+    networkId: definition.Id,
+    networkName: definition.Name,
+    driver: definition.Driver,
+    containerId: request.containerId,
+    containerName: request.containerName,
+    hostname: request.hostname ?? "",
+    netnsPath: request.netnsPath,
+    interfaceName: live.hasInterfaces ? (request.interfaceName ?? `${prefix}${number}`) : "",
+    hostInterface: live.hasBridge ? `${linkPrefix}v${endpointId.slice(0, 10)}` : "",
+    mac: live.hasInterfaces ? mac : "",
+    ...addresses,
+    aliases: request.aliases ?? [],
+    ports: [],
+    gatewayPriority: request.gatewayPriority ?? 0,
+  };
+}
+
+/** Makes the endpoint's interface, by its network's driver. Nothing is left when it fails. */
+export async function attachEndpoint(
+  socket: NetlinkSocket,
+  { definition, linkIndex }: LiveNetwork,
+  endpoint: Endpoint,
+  isGateway: boolean,
+): Promise<void> {
+  const addresses = [
+    { ip: endpoint.ipv4, prefixLength: endpoint.ipv4PrefixLength },
+    { ip: endpoint.ipv6, prefixLength: endpoint.ipv6PrefixLength },
+  ].filter(({ ip }) => ip !== "");
+  const spec = {
+    netnsPath: endpoint.netnsPath,
+    name: endpoint.interfaceName,
+    mac: endpoint.mac,
+    mtu: mtuOf(definition),
+    addresses,
+    gateways: isGateway ? gatewaysOf(endpoint) : [],
+  };
+  if (definition.Driver === "macvlan") {
+    const mode = (definition.Options[optionNames.macvlanMode] ?? "bridge") as MacvlanMode;
+    // A name for the moment between making the link and moving it, when it is in the machine's namespace.
+    await attachMacvlan(socket, spec, linkIndex, mode, `gtm${endpoint.endpointId.slice(0, 10)}`);
+    return;
+  }
+  await attachToBridge(socket, spec, {
+    name: endpoint.hostInterface,
+    bridgeIndex: linkIndex,
+    hairpin: true,
+    isolated: !bridgeRuleOf(definition).icc && !filtersBridgedFrames(),
+  });
+}
+
+export function gatewaysOf(endpoint: Endpoint): { ip: string }[] {
+  return [endpoint.gateway, endpoint.ipv6Gateway].filter((ip) => ip !== "").map((ip) => ({ ip }));
+}
+
+function randomMac(): string {
+  return `02:42:${randomBytes(4).toString("hex").match(/../g)?.join(":")}`;
+}
+
+/**
+ * True when the kernel shows bridged frames to the table, which then keeps the containers of a bridge apart by
+ * itself and still lets published ports through; else the bridge has to isolate its ports.
+ */
+function filtersBridgedFrames(): boolean {
+  try {
+    return readFileSync("/proc/sys/net/bridge/bridge-nf-call-iptables", "utf8").trim() === "1";
+  } catch {
+    return false;
+  }
+}
