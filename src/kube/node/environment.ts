@@ -1,6 +1,6 @@
 import { GantryError } from "#base/errors.ts";
 import { type DownwardFacts, containerResourceField, podField, selectedContainer } from "./downward.ts";
-import type { ConfigMap, Container, EnvVar, KeySelector, Pod, Secret, Service } from "./pod-types.ts";
+import type { ConfigMap, Container, EnvVar, ConfigMapKeySelector, Pod, Secret, Service } from "./pod-types.ts";
 
 /** Where values come from. `configMap` and `secret` throw `not-found` in the API's words. */
 export interface EnvironmentSources {
@@ -169,7 +169,7 @@ async function resolve(
 }
 
 function pick(
-  selector: KeySelector,
+  selector: ConfigMapKeySelector,
   data: Record<string, string> | undefined,
   kind: "ConfigMap" | "Secret",
   namespace: string,

@@ -19,7 +19,7 @@ async function withBench(work: (bench: NodeBench) => Promise<void>): Promise<voi
   }
 }
 
-const hello = { image: "gantry/hello", imagePullPolicy: "IfNotPresent" };
+const hello = { image: "gantry/hello", imagePullPolicy: "IfNotPresent" } as const;
 
 describe("node agent", () => {
   it("registers the node, reports it Ready, and holds its lease", async () => {

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
-import { type KubeObject, ref } from "#api/kube/object.ts";
+import type { Lease, Node, NodeCondition } from "#api/kube/generated/types.ts";
+import { ref } from "#api/kube/object.ts";
 import type { PodRuntime } from "#api/pod-runtime.ts";
 import type { Clock } from "#base/clock.ts";
 import { errorMessage, hasCode } from "#base/errors.ts";
@@ -7,14 +8,7 @@ import type { Logger } from "#base/log.ts";
 import type { TaskGroup } from "#base/task-group.ts";
 import type { EventRecorder } from "#control/event-recorder.ts";
 import type { KubeClient } from "#kube/client/client.ts";
-import {
-  type Node,
-  type NodeCondition,
-  type NodeHealth,
-  type NodeSpecFacts,
-  nodeObject,
-  nodeStatus,
-} from "./node-status.ts";
+import { type NodeHealth, type NodeSpecFacts, nodeObject, nodeStatus } from "./node-status.ts";
 
 const nodes = ref("nodes");
 const leases = ref("coordination.k8s.io/v1", "leases");
@@ -29,10 +23,6 @@ export interface NodeRegistrationParts {
   recorder: EventRecorder;
   clock: Clock;
   log: Logger;
-}
-
-interface Lease extends KubeObject {
-  spec?: { holderIdentity?: string; leaseDurationSeconds?: number; renewTime?: string };
 }
 
 /**

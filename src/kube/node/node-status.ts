@@ -1,29 +1,7 @@
-import type { KubeObject } from "#api/kube/object.ts";
+import type { Node, NodeCondition } from "#api/kube/generated/types.ts";
 import type { RuntimeImage } from "#api/pod-runtime.ts";
 import type { MachineFacts } from "./node-facts.ts";
 import { apiTime } from "./pod-status.ts";
-
-export interface NodeCondition {
-  type: string;
-  status: "True" | "False" | "Unknown";
-  reason: string;
-  message: string;
-  lastHeartbeatTime: string;
-  lastTransitionTime: string;
-}
-
-export interface Node extends KubeObject {
-  spec?: { podCIDR?: string; podCIDRs?: string[]; providerID?: string; unschedulable?: boolean; taints?: unknown[] };
-  status?: {
-    capacity?: Record<string, string>;
-    allocatable?: Record<string, string>;
-    conditions?: NodeCondition[];
-    addresses?: { type: string; address: string }[];
-    daemonEndpoints?: { kubeletEndpoint?: { Port: number } };
-    nodeInfo?: Record<string, unknown>;
-    images?: { names: string[]; sizeBytes: number }[];
-  };
-}
 
 export interface NodeSpecFacts {
   nodeName: string;

@@ -102,8 +102,8 @@ function terminatedState(status: PodContainerStatus, inputs: PodStatusInputs): C
         : {}),
       reason: status.reason || (status.exitCode === 0 ? "Completed" : "Error"),
       ...(message === "" ? {} : { message }),
-      startedAt: status.startedAt > 0 ? apiTime(status.startedAt) : null,
-      finishedAt: status.finishedAt > 0 ? apiTime(status.finishedAt) : null,
+      ...(status.startedAt > 0 ? { startedAt: apiTime(status.startedAt) } : {}),
+      ...(status.finishedAt > 0 ? { finishedAt: apiTime(status.finishedAt) } : {}),
       containerID: `gantry://${status.id}`,
     },
   };
@@ -137,8 +137,6 @@ function containerStatus(
         exitCode: 137,
         reason: "ContainerStatusUnknown",
         message: "The container could not be located when the pod was terminated",
-        startedAt: null,
-        finishedAt: null,
       };
       if (inputs.isTerminal) return { ...old, ready: false, started: false, state: { terminated: lost } };
       return {
@@ -195,7 +193,12 @@ function containerStatus(
 }
 
 /** Pending, Running, Succeeded or Failed (kubelet, getPhase). */
-export function podPhase(pod: Pod, init: ContainerStatus[], regular: ContainerStatus[], isTerminal: boolean): string {
+export function podPhase(
+  pod: Pod,
+  init: ContainerStatus[],
+  regular: ContainerStatus[],
+  isTerminal: boolean,
+): NonNullable<PodStatus["phase"]> {
   const spec = pod.spec ?? { containers: [] };
   const restartPolicy = spec.restartPolicy ?? "Always";
   let pendingInit = 0;
@@ -270,7 +273,6 @@ function conditions(
     const same = old?.status === condition.status && typeof old.lastTransitionTime === "string";
     return {
       ...condition,
-      lastProbeTime: null,
       lastTransitionTime: same ? (old.lastTransitionTime as string) : apiTime(inputs.now),
       ...(generation === undefined ? {} : { observedGeneration: generation }),
     };

@@ -1,6 +1,6 @@
 import type { PodRuntime } from "#api/pod-runtime.ts";
 import { GantryError, errorMessage, hasCode } from "#base/errors.ts";
-import type { Container, HttpGetAction, Probe } from "../pod-types.ts";
+import type { Container, HTTPGetAction, Probe } from "../pod-types.ts";
 import { grpcHealth } from "./grpc-health.ts";
 import { httpGet } from "./http-get.ts";
 import { tcpConnect } from "./tcp-connect.ts";
@@ -27,7 +27,7 @@ export function portNumber(port: number | string, container: Container): number 
 
 /** The target of an httpGet of a probe or a hook. */
 export function httpTarget(
-  action: HttpGetAction,
+  action: HTTPGetAction,
   container: Container,
   podIp: string,
 ): { scheme: "http" | "https"; host: string; port: number; path: string; headers: { name: string; value: string }[] } {
@@ -85,7 +85,7 @@ async function execProbe(runtime: PodRuntime, id: string, command: string[], sec
 }
 
 async function httpProbe(
-  action: HttpGetAction,
+  action: HTTPGetAction,
   container: Container,
   podIp: string,
   timeoutMs: number,

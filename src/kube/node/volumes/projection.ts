@@ -1,6 +1,6 @@
 import { GantryError, hasCode } from "#base/errors.ts";
 import { type DownwardFacts, containerResourceField, podField, selectedContainer } from "../downward.ts";
-import type { ConfigMap, DownwardFile, KeyToPath, Pod, Secret, Volume } from "../pod-types.ts";
+import type { ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume } from "../pod-types.ts";
 import type { ProjectedFile } from "./atomic-writer.ts";
 
 export interface ProjectionSources {
@@ -145,7 +145,7 @@ function addItems(
 function addDownward(
   files: Map<string, ProjectedFile>,
   pod: Pod,
-  items: DownwardFile[] | undefined,
+  items: DownwardAPIVolumeFile[] | undefined,
   facts: DownwardFacts,
   mode: number,
 ): void {

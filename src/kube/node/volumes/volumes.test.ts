@@ -119,7 +119,8 @@ describe("volume store", () => {
 
   it("checks what a hostPath is", async () => {
     const host = join(folder, "host");
-    const of = (type: string): Promise<unknown> => prepare(pod([{ name: "h", hostPath: { path: host, type } }]));
+    const of = (type: NonNullable<Volume["hostPath"]>["type"]): Promise<unknown> =>
+      prepare(pod([{ name: "h", hostPath: { path: host, type } }]));
     await assert.rejects(of("Directory"), {
       message: `MountVolume.SetUp failed for volume "h" : hostPath type check failed: ${host} is not a directory`,
     });
