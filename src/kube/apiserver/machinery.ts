@@ -5,7 +5,6 @@
 import { GantryError, errorMessage, hasCode } from "#base/errors.ts";
 import { decodeObject, parseYaml } from "#api/kube/codec/decode-object.ts";
 import { fitToSchema } from "#api/kube/codec/structural.ts";
-import { applyObjectDefaults } from "#api/kube/defaulting/object-defaults.ts";
 import { withDefaults } from "#api/kube/defaults/apply-defaults.ts";
 import type { KubeObject } from "#api/kube/object.ts";
 import { mergePatch } from "#api/kube/patch/merge-patch.ts";
@@ -19,8 +18,15 @@ import type { FieldValidation, RequestContext } from "./request-context.ts";
 import { type KindRef, type Mutable, type ResourceType } from "./resource-type.ts";
 
 /** Fills the defaults of a built-in kind in place. */
-export function applyDefaults(type: ResourceType, object: Mutable): void {
-  applyObjectDefaults(type.group, type.kind, object);
+export function applyDefaults(_type: ResourceType, object: Mutable): void {
+  const filled = withDefaults(object);
+  if (filled === object) return;
+  const { metadata } = object;
+  for (const key in object) if (!(key in filled)) delete object[key];
+  Object.assign(object, filled);
+  // Callers hold the metadata that they gave.
+  if (metadata !== undefined) object.metadata = Object.assign(metadata, { labels: filled.metadata?.labels });
+  if (metadata?.labels === undefined) delete metadata?.labels;
 }
 
 /** What is wrong with a new (`old` undefined) or changed object. */
