@@ -401,6 +401,29 @@ describe("node agent", () => {
     });
   });
 
+  it("rejects what does not fit on the node, or asks for what no pod may", async () => {
+    await withBench(async (bench) => {
+      const port = { ports: [{ containerPort: 80, hostPort: 8080 }] };
+      await bench.createPod("first", { containers: [{ name: "web", ...hello, ...port }] });
+      await bench.until(() => bench.ready("first"));
+      await bench.createPod("big", {
+        containers: [{ name: "web", ...hello, resources: { requests: { cpu: "1000" } } }],
+      });
+      await bench.createPod("second", { containers: [{ name: "web", ...hello, ...port }] });
+      await bench.createPod("odd", { securityContext: { sysctls: [{ name: "kernel.msgmax", value: "1" }] } });
+      await bench.until(() => ["big", "second", "odd"].every((name) => bench.phase(name) === "Failed"));
+      assert.deepEqual(
+        ["big", "second", "odd"].map((name) => bench.pod(name)?.status?.reason),
+        ["OutOfcpu", "NodePorts", "SysctlForbidden"],
+      );
+      assert.match(
+        bench.pod("big")?.status?.message ?? "",
+        /^Pod was rejected: Node didn't have enough resource: cpu, requested: 1000000, used: 0, capacity: /,
+      );
+      assert.equal(bench.runtime.calls.filter((call) => call.startsWith("sandbox")).length, 1);
+    });
+  });
+
   it("gives a pod up when its active deadline has passed", async () => {
     await withBench(async (bench) => {
       await bench.createPod("web", { activeDeadlineSeconds: 1 });

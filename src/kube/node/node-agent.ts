@@ -127,6 +127,7 @@ export function createNodeAgent(options: NodeAgentOptions, parts: NodeAgentParts
       allocatableEphemeralStorageBytes: machine.ephemeralStorageBytes,
     },
     nodeMemoryBytes: machine.memoryBytes,
+    admission: { cpus: machine.cpus, memoryBytes: machine.memoryBytes, maxPods: options.maxPods ?? 110 },
     seccompRoot: join(root, "seccomp"),
   };
   const manager = new PodManager(services, podInformer);

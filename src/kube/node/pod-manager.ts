@@ -1,5 +1,6 @@
 import { errorMessage } from "#base/errors.ts";
 import type { Informer } from "#control/informer.ts";
+import { type Rejection, admissionRejection } from "./pod-admission.ts";
 import type { PodServices } from "./pod-services.ts";
 import type { Pod } from "./pod-types.ts";
 import { PodWorker } from "./pod-worker.ts";
@@ -62,7 +63,7 @@ export class PodManager {
       known.update(pod);
       return;
     }
-    const worker = new PodWorker(pod, this.#services);
+    const worker = new PodWorker(pod, this.#services, this.#rejection(pod));
     this.#workers.set(uid, worker);
     this.#services.tasks.run(`pod ${pod.metadata?.namespace}/${pod.metadata?.name}`, async (signal) => {
       try {
@@ -71,6 +72,14 @@ export class PodManager {
         this.#workers.delete(uid);
       }
     });
+  }
+
+  /** A pod that has begun, here or before a restart, is never rejected. */
+  #rejection(pod: Pod): Rejection | undefined {
+    const begun = pod.status?.startTime !== undefined || pod.metadata?.deletionTimestamp !== undefined;
+    if (begun) return undefined;
+    const others = [...this.#workers.values()].filter((worker) => worker.active).map((worker) => worker.pod);
+    return admissionRejection(pod, others, this.#services.admission);
   }
 
   async #followRuntime(signal: AbortSignal): Promise<void> {

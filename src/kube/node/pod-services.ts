@@ -6,6 +6,7 @@ import type { EventRecorder, ObjectReference } from "#control/event-recorder.ts"
 import type { Backoff } from "./backoff.ts";
 import type { DownwardFacts } from "./downward.ts";
 import type { ImagePuller } from "./image-puller.ts";
+import type { AdmissionFacts } from "./pod-admission.ts";
 import type { Container, Pod, Service } from "./pod-types.ts";
 import type { RuntimeView } from "./runtime-view.ts";
 import type { SandboxFacts } from "./sandbox-config.ts";
@@ -35,6 +36,7 @@ export interface PodServices {
   sandbox: SandboxFacts;
   node: Omit<DownwardFacts, "podIps">;
   nodeMemoryBytes: number;
+  admission: AdmissionFacts;
   seccompRoot: string;
 }
 

@@ -52,7 +52,8 @@ export class PodWorker {
   /** Aborts what a deletion makes pointless: pulls, hooks, waits. */
   #running = new AbortController();
 
-  constructor(pod: Pod, services: PodServices) {
+  /** `rejection`: the pod may not run here; it only gets its status. */
+  constructor(pod: Pod, services: PodServices, rejection?: { reason: string; message: string }) {
     const { name, namespace, uid = "" } = pod.metadata ?? {};
     this.uid = uid;
     this.#pod = pod;
@@ -80,6 +81,16 @@ export class PodWorker {
     );
     this.#ended = pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed";
     if (this.#isLeaving()) this.#running.abort();
+    if (rejection !== undefined) {
+      this.#failure = rejection;
+      services.recorder.event(podReference(pod), "Warning", rejection.reason, rejection.message);
+    }
+  }
+
+  /** False when the pod holds no resources of the node any more. */
+  get active(): boolean {
+    const phase = this.#services.statuses.get(this.uid)?.phase ?? this.#pod.status?.phase;
+    return this.#failure === undefined && phase !== "Succeeded" && phase !== "Failed";
   }
 
   get pod(): Pod {
