@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { GantryError } from "#base/errors.ts";
-import { findExecutable, run } from "#host/spawn.ts";
+import { run } from "#host/run.ts";
+import { findExecutable } from "#host/spawn.ts";
 
 interface Need {
   /** Any one of these will do. */

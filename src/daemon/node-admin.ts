@@ -1,0 +1,21 @@
+import type { Engine } from "#engine/engine.ts";
+import type { HttpHandler } from "#web/http.ts";
+
+const maxSeconds = 3600;
+
+/** Orders of the command line to the node process, over a socket that only root can open. */
+export function nodeAdminHandler(engine: Engine): HttpHandler {
+  return async (request, response) => {
+    if (request.method === "POST" && request.path === "/stop-containers") {
+      const seconds = Number(request.query.get("timeout") ?? 10);
+      if (!Number.isFinite(seconds) || seconds < 0 || seconds > maxSeconds) {
+        response.send(400, {}, `timeout must be between 0 and ${maxSeconds} seconds\n`);
+        return;
+      }
+      await engine.shutdownContainers(seconds);
+      response.send(200, {});
+      return;
+    }
+    response.send(404, {}, "not found\n");
+  };
+}

@@ -1,0 +1,142 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { systemClock } from "#base/clock.ts";
+import { errorMessage } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import { TaskGroup } from "#base/task-group.ts";
+import { ContainerRuntime } from "#container/container-runtime.ts";
+import { InformerFactory } from "#control/informer-factory.ts";
+import { createDockerApi } from "#docker/api.ts";
+import { createEngine } from "#engine/create-engine.ts";
+import { ImageService } from "#image/image-service.ts";
+import { type HttpKubeClient, createHttpClient } from "#kube/client/http-client.ts";
+import { ClusterDns } from "#kube/dns/cluster-dns.ts";
+import { createNodeAgent } from "#kube/node/node-agent.ts";
+import { ServiceProxy } from "#kube/proxy/service-proxy.ts";
+import { Networking } from "#network/networking.ts";
+import { HttpServer } from "#web/server.ts";
+import { advertisedAddress } from "./advertised-address.ts";
+import type { InstanceConfig } from "./instance-config.ts";
+import { instancePaths, nodeAdminSocket } from "./instance-paths.ts";
+import type { RunningDaemon } from "./main.ts";
+import { nodeAdminHandler } from "./node-admin.ts";
+import { networkingOptions, runtimeFolder, serviceTableName } from "./node-options.ts";
+import { type CertificateName, type Pki, ensurePki } from "./pki.ts";
+import { version } from "./version.ts";
+
+/** A client of the API server as the holder of one of our certificates. */
+function kubeClient(
+  config: InstanceConfig,
+  pki: Pki,
+  name: CertificateName,
+  userAgent: string,
+): Promise<HttpKubeClient> {
+  const { certPem, keyPem } = pki.pair(name);
+  return createHttpClient({
+    server: `https://127.0.0.1:${config.apiPort}`,
+    ca: pki.caPem,
+    cert: certPem,
+    key: keyPem,
+    userAgent,
+  });
+}
+
+/** Wires the node process: engine, Docker API, node agent, service proxy, DNS. */
+export async function startNode(config: InstanceConfig, log: Logger): Promise<RunningDaemon> {
+  const paths = instancePaths(config);
+  const clock = systemClock;
+  const tasks = new TaskGroup({ name: "node", log, clock });
+  const pki = await ensurePki(config);
+  for (const folder of [paths.engine, paths.kubelet, config.runDir])
+    mkdirSync(folder, { recursive: true, mode: 0o711 });
+  const networkOptions = networkingOptions(config);
+  mkdirSync(networkOptions.stateDir, { recursive: true, mode: 0o700 });
+
+  const runtime = new ContainerRuntime(
+    { runDir: runtimeFolder(config), sharedRoots: [config.root, config.runDir] },
+    { log: log.with({ part: "container" }) },
+  );
+  const images = new ImageService(join(paths.engine, "image"));
+  const networking = new Networking(networkOptions, { log: log.with({ part: "network" }) });
+  await Promise.all([runtime.initialise(), images.start()]);
+  const engine = createEngine(
+    {
+      root: paths.engine,
+      runDir: join(config.runDir, "engine"),
+      cgroupParent: config.cgroupParent,
+      nodeName: config.nodeName,
+      version,
+    },
+    { log: log.with({ part: "engine" }), clock, runtime, images, networking },
+  );
+  await engine.start();
+  await images
+    .ensureHello()
+    .catch((error: unknown) => log.error("The built-in image could not be made.", { error: errorMessage(error) }));
+
+  const dockerServer = new HttpServer({
+    name: "docker",
+    log,
+    handler: createDockerApi({ version }, { engine, log: log.with({ part: "docker" }) }),
+  });
+  await dockerServer.listen({ path: config.dockerSocket });
+  const adminServer = new HttpServer({ name: "node-admin", log, handler: nodeAdminHandler(engine) });
+  await adminServer.listen({ path: nodeAdminSocket(config), mode: 0o600 });
+
+  const clients = await Promise.all([
+    kubeClient(config, pki, "node", "gantry-node"),
+    kubeClient(config, pki, "proxy", "gantry-proxy"),
+    kubeClient(config, pki, "dns", "gantry-dns"),
+  ]);
+  const [nodeClient, proxyClient, dnsClient] = clients;
+  const serving = pki.pair("kubelet");
+  const agent = createNodeAgent(
+    {
+      nodeName: config.nodeName,
+      nodeIp: advertisedAddress(),
+      root: paths.kubelet,
+      listen: { port: config.kubeletPort },
+      tls: { cert: serving.certPem, key: serving.keyPem, clientCa: pki.caPem },
+      clusterDnsIp: config.clusterDnsIp,
+      clusterDomain: config.clusterDomain,
+      podCidr: config.podCidr,
+      kubeletVersion: `v1.36.0+gantry-${version}`,
+    },
+    { client: nodeClient, runtime: engine.pods, log: log.with({ part: "node-agent" }), clock },
+  );
+  await agent.start();
+
+  const serviceTasks = tasks.child("services");
+  const proxyInformers = new InformerFactory({ source: proxyClient, log, clock });
+  const proxy = new ServiceProxy(
+    {
+      table: serviceTableName(config),
+      clusterCidrs: [config.podCidr],
+      serviceCidrs: [config.serviceCidr],
+      nodeName: config.nodeName,
+    },
+    { informers: proxyInformers, log: log.with({ part: "proxy" }), clock },
+  );
+  proxy.start(serviceTasks);
+  proxyInformers.start(serviceTasks);
+  const dnsInformers = new InformerFactory({ source: dnsClient, log, clock });
+  const dns = new ClusterDns(
+    { domain: config.clusterDomain, dnsIp: config.clusterDnsIp, ranges: [config.podCidr, config.serviceCidr] },
+    { informers: dnsInformers, log: log.with({ part: "dns" }) },
+  );
+  await dns.start(serviceTasks);
+  dnsInformers.start(serviceTasks);
+
+  return {
+    stop: async () => {
+      await Promise.all([dockerServer.stop(2_000), adminServer.stop(1_000)]);
+      await agent.stop();
+      await tasks.stop();
+      await engine.stop();
+      runtime.stop();
+      networking.close();
+      await images.stop();
+      await Promise.all(clients.map((client) => client.close()));
+    },
+  };
+}

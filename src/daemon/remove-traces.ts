@@ -1,0 +1,99 @@
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { systemClock } from "#base/clock.ts";
+import { createLogger } from "#base/log.ts";
+import { RuntimeNamespace } from "#container/runtime-namespace.ts";
+import { cgroupProcesses, removeCgroup } from "#host/cgroup.ts";
+import { deleteLinks, listLinks } from "#host/links.ts";
+import { listMounts, unmount } from "#host/mount.ts";
+import { NetlinkSocket } from "#host/netlink-socket.ts";
+import { run } from "#host/run.ts";
+import { removeServiceTable } from "#kube/proxy/service-proxy.ts";
+import { Networking } from "#network/networking.ts";
+import type { InstanceConfig } from "./instance-config.ts";
+import { networkingOptions, runtimeFolder, serviceTableName } from "./node-options.ts";
+
+/** Monitors and what they started, by their arguments: also those whose cgroup is another's. */
+function monitors(config: InstanceConfig): number[] {
+  const found: number[] = [];
+  for (const entry of readdirSync("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      if (readFileSync(`/proc/${entry}/comm`, "utf8") !== "conmon\n") continue;
+      const words = readFileSync(`/proc/${entry}/cmdline`, "utf8").split("\0");
+      if (words.some((word) => word.startsWith(`${config.runDir}/`) || word.startsWith(`${config.root}/`)))
+        found.push(Number(entry));
+    } catch {
+      continue; // It has ended meanwhile.
+    }
+  }
+  return found;
+}
+
+async function endProcesses(config: InstanceConfig): Promise<void> {
+  const deadline = systemClock.monotonic() + 10_000;
+  for (;;) {
+    // Monitors first, so that they start nothing any more.
+    const pids = [...monitors(config), ...cgroupProcesses(config.cgroupParent)];
+    if (pids.length === 0 || systemClock.monotonic() > deadline) return;
+    for (const pid of pids) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        continue;
+      }
+    }
+    await systemClock.sleep(20);
+  }
+}
+
+/** Deepest first, and again while something is stacked on the same path. */
+function unmountBelow(folders: readonly string[]): void {
+  for (let round = 0; round < 20; round++) {
+    const below = listMounts().filter((mounted) =>
+      folders.some((folder) => mounted.target === folder || mounted.target.startsWith(`${folder}/`)),
+    );
+    if (below.length === 0) return;
+    for (const mounted of below.reverse()) unmount(mounted.target);
+  }
+}
+
+/** Links that bear the instance's prefix, whatever made them. */
+async function removeLinks(config: InstanceConfig): Promise<void> {
+  const socket = NetlinkSocket.open();
+  try {
+    const ours = new RegExp(`^${config.linkPrefix}(?![0-9])`);
+    const names = (await listLinks(socket)).map(({ name }) => name).filter((name) => ours.test(name));
+    await deleteLinks(socket, names);
+  } finally {
+    socket.close();
+  }
+}
+
+/**
+ * Removes everything of an instance from the kernel: processes, mounts, links, routes, tables, cgroups and the
+ * run directory. Works whatever state a crash left, and also when there is nothing. The data root stays.
+ */
+export async function removeTraces(config: InstanceConfig): Promise<void> {
+  await endProcesses(config);
+  const options = networkingOptions(config);
+  mkdirSync(options.stateDir, { recursive: true });
+  const networking = new Networking(options, {
+    log: createLogger({ level: "error", write: (line) => process.stderr.write(line) }),
+  });
+  try {
+    await networking.removeAll();
+  } finally {
+    networking.close();
+  }
+  await removeLinks(config);
+  await removeServiceTable(serviceTableName(config));
+  for (const table of [config.nftTable, serviceTableName(config)])
+    await run(["nft", "delete", "table", "inet", table], { okStatus: [0, 1] });
+  unmountBelow([config.root, config.runDir]);
+  new RuntimeNamespace(runtimeFolder(config), [config.root, config.runDir]).remove();
+  const deadline = systemClock.monotonic() + 5_000;
+  while (!removeCgroup(config.cgroupParent) && systemClock.monotonic() < deadline) await systemClock.sleep(20);
+  rmSync(config.runDir, { recursive: true, force: true });
+  const parent = config.runDir.slice(0, config.runDir.lastIndexOf("/"));
+  if (existsSync(parent) && readdirSync(parent).length === 0) rmSync(parent, { recursive: true });
+}
