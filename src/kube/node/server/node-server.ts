@@ -35,6 +35,32 @@ const statusOf: Partial<Record<ReturnType<typeof errorCode>, number>> = {
   unavailable: 503,
 };
 
+const reasons: Record<number, string> = {
+  400: "BadRequest",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "NotFound",
+  503: "ServiceUnavailable",
+};
+
+/** Plain text as the kubelet's; a `Status` for a client of the API whose request was passed on as it is. */
+function sendFailure(request: HttpRequest, response: HttpResponse, error: unknown): void {
+  const code = statusOf[errorCode(error)] ?? 500;
+  const message = errorMessage(error);
+  if (request.upgrade === undefined && request.header("accept").includes("application/json")) {
+    const reason = reasons[code] ?? "InternalError";
+    response.sendJson(code, {
+      kind: "Status",
+      apiVersion: "v1",
+      metadata: {},
+      status: "Failure",
+      message,
+      reason,
+      code,
+    });
+  } else response.send(code, { "Content-Type": "text/plain; charset=utf-8" }, message);
+}
+
 /** The node's own API, which the API server calls for logs, exec, attach, port-forward and statistics. */
 export class NodeServer {
   readonly #parts: NodeServerParts;
@@ -75,8 +101,7 @@ export class NodeServer {
       await match.value(request, response, match.params);
     } catch (error) {
       if (response.started || response.finished) throw error;
-      const status = statusOf[errorCode(error)] ?? 500;
-      response.send(status, { "Content-Type": "text/plain; charset=utf-8" }, errorMessage(error));
+      sendFailure(request, response, error);
     }
   };
 
