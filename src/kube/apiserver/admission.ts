@@ -2,6 +2,7 @@ import type { KubeObject } from "#api/kube/object.ts";
 import type { FieldProblem } from "./api-error.ts";
 import { forbidden, notFound } from "./api-error.ts";
 import { applyDefaults, validateObject } from "./machinery.ts";
+import { notInForce } from "./not-in-force.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { ObjectRules } from "./resource-store.ts";
 import type { Mutable, ResourceHandle } from "./resource-type.ts";
@@ -39,7 +40,9 @@ export class Admission implements ObjectRules {
     return validateObject(handle.type, object, old);
   }
 
-  async admitCreate(handle: ResourceHandle, namespace: string, object: Mutable): Promise<void> {
+  async admitCreate(handle: ResourceHandle, namespace: string, object: Mutable, context: RequestContext): Promise<void> {
+    const idle = notInForce.get(`${handle.type.group}/${handle.type.kind}`);
+    if (idle !== undefined) context.warnings.push(`${handle.type.kind} is stored, but not in force in this version of Gantry: ${idle}`);
     if (handle.type.namespaced) await this.#checkNamespace(handle, namespace, object);
   }
 

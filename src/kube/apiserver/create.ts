@@ -17,6 +17,7 @@ import { NonResourcePaths } from "./non-resource-paths.ts";
 import { OpenApiDocuments } from "./openapi-documents.ts";
 import { Operations, type SubresourceHandler } from "./operations.ts";
 import { RbacAuthorizer } from "./rbac-authorizer.ts";
+import { escalationCheck } from "./rbac-escalation.ts";
 import { Registry } from "./registry.ts";
 import { ResourceHandler } from "./resource-handler.ts";
 import { ResourceStore } from "./resource-store.ts";
@@ -81,6 +82,9 @@ class GantryApiServer implements ApiServer {
       roleBindings: cache(`${rbac}/rolebindings`),
       clusterRoleBindings: cache(`${rbac}/clusterrolebindings`),
     });
+    admission.addCheck(
+      escalationCheck(this.#authorizer, { roles: cache(`${rbac}/roles`), clusterRoles: cache(`${rbac}/clusterroles`) }),
+    );
     const issuer = options.serviceAccountIssuer ?? "https://kubernetes.default.svc.cluster.local";
     const tokens = new ServiceAccountTokens(issuer, parts.serviceAccountKeys, clock);
     const authenticator = new Authenticator({

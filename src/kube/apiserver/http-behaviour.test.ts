@@ -111,6 +111,28 @@ describe("the API over HTTPS", () => {
     await assert.rejects(jane.list(ref("secrets"), { namespace: "default" }), { code: "forbidden" });
   });
 
+  test("lets nobody grant what they do not hold", async () => {
+    const client = at.server.client();
+    const apiVersion = "rbac.authorization.k8s.io/v1";
+    const apiGroup = "rbac.authorization.k8s.io";
+    await client.create(ref(apiVersion, "rolebindings"), {
+      apiVersion,
+      kind: "RoleBinding",
+      metadata: { name: "ann-admin", namespace: "default" },
+      roleRef: { apiGroup, kind: "ClusterRole", name: "admin" },
+      subjects: [{ kind: "User", name: "ann", apiGroup }],
+    } as KubeObject);
+    const ann = await at.clientFor("ann");
+    const role = (name: string, rules: unknown[]) =>
+      ann.create(ref(apiVersion, "roles"), { apiVersion, kind: "Role", metadata: { name, namespace: "default" }, rules } as KubeObject);
+    await role("mine", [{ apiGroups: [""], resources: ["pods"], verbs: ["get", "list"] }]);
+    await assert.rejects(role("more", [{ apiGroups: [""], resources: ["nodes"], verbs: ["delete"] }]), {
+      code: "forbidden",
+      message:
+        'roles.rbac.authorization.k8s.io "more" is forbidden: user "ann" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[""], Resources:["nodes"], Verbs:["delete"]}',
+    });
+  });
+
   test("refuses bodies that are too large or no JSON", async () => {
     const large = await call("/api/v1/namespaces/default/configmaps", {
       method: "POST",

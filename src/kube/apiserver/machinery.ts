@@ -162,7 +162,12 @@ export async function openApiV3(group: string, version: string): Promise<unknown
   return openApiV3Document(group, version);
 }
 
-/** The OpenAPI v2 document of everything. */
-export async function openApiV2(): Promise<unknown> {
-  return { swagger: "2.0", info: { title: "Kubernetes", version: "unversioned" }, paths: {}, definitions: {} };
+/** The OpenAPI v2 document of these group versions, as JSON or in gnostic's protobuf. */
+export async function openApiV2(groupVersions: readonly { group: string; version: string }[], protobuf: boolean): Promise<Buffer> {
+  const [{ openApiV3Document }, { openApiV2Document, openApiV2Protobuf }] = await Promise.all([
+    import("#api/kube/openapi/openapi-v3.ts"),
+    import("#api/kube/openapi/openapi-v2.ts"),
+  ]);
+  const document = openApiV2Document(groupVersions.map(({ group, version }) => openApiV3Document(group, version)));
+  return protobuf ? openApiV2Protobuf(document) : Buffer.from(JSON.stringify(document));
 }

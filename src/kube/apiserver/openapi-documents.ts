@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { HttpRequest, HttpResponse } from "#web/http.ts";
-import { notAcceptable, pathNotFound } from "./api-error.ts";
+import { pathNotFound } from "./api-error.ts";
 import type { Discovery } from "./discovery.ts";
 import { openApiV2, openApiV3 } from "./machinery.ts";
 
@@ -47,12 +47,12 @@ export class OpenApiDocuments {
   }
 
   async v2(request: HttpRequest, response: HttpResponse): Promise<void> {
-    // gnostic's protobuf form of this document is not made: clients that ask for it alone go on without.
     const accept = request.header("accept");
-    if (accept.includes("application/com.github.proto-openapi.spec.v2") && !accept.includes("application/json") && !accept.includes("*/*"))
-      throw notAcceptable(["application/json"]);
-    const { json, hash } = await this.#keep("v2", async () => JSON.stringify(await openApiV2()));
-    const headers = { "content-type": "application/json", etag: `"${hash}"` };
+    const protobuf = accept.startsWith("application/com.github.proto-openapi.spec.v2");
+    const groupVersions = this.#paths().map(groupVersionOf);
+    const { json, hash } = await this.#keep(`v2 ${protobuf}`, () => openApiV2(groupVersions, protobuf));
+    const type = protobuf ? "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" : "application/json";
+    const headers = { "content-type": type, etag: `"${hash}"`, vary: "Accept" };
     if (request.header("if-none-match") === `"${hash}"`) return response.send(304, headers);
     response.send(200, headers, json);
   }
@@ -63,17 +63,22 @@ export class OpenApiDocuments {
   }
 
   #document(path: string): Promise<Kept> {
-    const parts = path.split("/");
-    const [group, version] = parts[0] === "api" ? ["", parts[1] as string] : [parts[1] as string, parts[2] as string];
-    return this.#keep(path, async () => JSON.stringify(await openApiV3(group as string, version as string)));
+    const { group, version } = groupVersionOf(path);
+    return this.#keep(path, async () => Buffer.from(JSON.stringify(await openApiV3(group, version))));
   }
 
-  async #keep(key: string, make: () => Promise<string>): Promise<Kept> {
+  async #keep(key: string, make: () => Promise<Buffer>): Promise<Kept> {
     const known = this.#kept.get(key);
     if (known !== undefined) return known;
-    const json = Buffer.from(await make());
+    const json = await make();
     const kept = { json, hash: createHash("sha512").update(json).digest("hex").toUpperCase() };
     this.#kept.set(key, kept);
     return kept;
   }
+}
+
+/** Of `api/v1` or `apis/apps/v1`. */
+function groupVersionOf(path: string): { group: string; version: string } {
+  const [root, first = "", second = ""] = path.split("/");
+  return root === "api" ? { group: "", version: first } : { group: first, version: second };
 }

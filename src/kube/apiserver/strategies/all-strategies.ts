@@ -7,6 +7,8 @@ import {
   persistentVolumeStrategy,
   secretStrategy,
 } from "./core-strategies.ts";
+import { csrStrategy } from "./csr-strategy.ts";
+import { jobStrategy } from "./job-strategy.ts";
 import { plainStrategies } from "./workload-strategies.ts";
 
 /** Behaviour of the built-in kinds, by `group/resource`. Pods and Services are given by who makes them. */
@@ -22,6 +24,8 @@ export function allStrategies(pods: Strategy, services: Strategy): Record<string
     "/persistentvolumes": persistentVolumeStrategy,
     "/persistentvolumeclaims": persistentVolumeClaimStrategy,
     "/events": { durability: "lazy", allowCreateOnUpdate: true },
+    "batch/jobs": jobStrategy,
+    "certificates.k8s.io/certificatesigningrequests": csrStrategy,
     "scheduling.k8s.io/priorityclasses": { countsGeneration: true },
   };
 }
