@@ -372,6 +372,34 @@ describe("node agent", () => {
     }
   });
 
+  it("goes on refreshing the volumes of pods that it found", async () => {
+    const bench = new NodeBench();
+    try {
+      await bench.agent.start();
+      await bench.kube.create<ConfigMap>(ref("configmaps"), {
+        metadata: { name: "settings", namespace: "default" },
+        data: { mode: "fast" },
+      });
+      await bench.createPod("web", {
+        volumes: [{ name: "settings", configMap: { name: "settings" } }],
+        containers: [{ name: "web", ...hello, volumeMounts: [{ name: "settings", mountPath: "/etc/settings" }] }],
+      });
+      await bench.until(() => bench.ready("web"));
+      await bench.agent.stop();
+      await bench.kube.patch(ref("configmaps"), "default", "settings", "application/merge-patch+json", {
+        data: { mode: "slow" },
+      });
+      bench.agent = bench.newAgent();
+      await bench.agent.start();
+      const mount = bench.runtime
+        .running("web")
+        ?.config.mounts.find(({ containerPath }) => containerPath === "/etc/settings");
+      await bench.until(() => readFileSync(join(mount?.hostPath ?? "", "mode"), "utf8") === "slow");
+    } finally {
+      await bench.stop();
+    }
+  });
+
   it("removes sandboxes of pods that the API no longer has", async () => {
     const bench = new NodeBench();
     try {

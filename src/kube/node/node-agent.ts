@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ref } from "#api/kube/object.ts";
+import { type KubeObject, ref } from "#api/kube/object.ts";
 import type { PodRuntime } from "#api/pod-runtime.ts";
 import { type Clock, systemClock } from "#base/clock.ts";
 import { errorMessage } from "#base/errors.ts";
@@ -92,10 +92,13 @@ export function createNodeAgent(options: NodeAgentOptions, parts: NodeAgentParts
   const view = new RuntimeView(runtime);
   const informerParts = { source: client, log, clock };
   const podInformer = new Informer<Pod>(
-    { resource: ref("pods"), fieldSelector: `spec.nodeName=${nodeName}` },
+    { resource: ref("pods"), fieldSelector: `spec.nodeName=${nodeName}`, transform: withoutManagedFields },
     informerParts,
   );
-  const serviceInformer = new Informer<Service>({ resource: ref("services") }, informerParts);
+  const serviceInformer = new Informer<Service>(
+    { resource: ref("services"), transform: withoutManagedFields },
+    informerParts,
+  );
   const objects = new ObjectTracker(client, { log, clock, tasks }, (uid) => manager.sourcesChanged(uid));
   const services: PodServices = {
     runtime,
@@ -186,6 +189,11 @@ export function createNodeAgent(options: NodeAgentOptions, parts: NodeAgentParts
       await tasks.stop();
     },
   };
+}
+
+/** Nobody here reads who wrote which field, and it is half of a small object. */
+function withoutManagedFields<T extends KubeObject>(object: T): T {
+  return { ...object, metadata: { ...object.metadata, managedFields: undefined } };
 }
 
 function readHostDns(path: string): ReturnType<typeof parseResolvConf> {

@@ -3,18 +3,18 @@ import type { PodContainerStatus } from "#api/pod-runtime.ts";
 import { errorMessage, hasCode } from "#base/errors.ts";
 import { TaskGroup } from "#base/task-group.ts";
 import { goDuration } from "./backoff.ts";
-import { type StartFailure, podObjects, startContainer } from "./container-starter.ts";
+import { type StartFailure, startContainer } from "./container-starter.ts";
 import { ContainerStopper } from "./container-stopper.ts";
 import type { DownwardFacts } from "./downward.ts";
 import { type PodStep, computePodActions, containerHash, currentSandbox, latestOf } from "./pod-actions.ts";
 import { type PodServices, podReference } from "./pod-services.ts";
 import { apiTime, computePodStatus } from "./pod-status.ts";
+import { PodVolumes } from "./pod-volumes.ts";
 import { type Container, type Pod, type PodStatus, podLabel } from "./pod-types.ts";
 import { ProbeSet } from "./probes/probe-set.ts";
 import type { PodView } from "./runtime-view.ts";
 import { podLogDirectory, sandboxConfig } from "./sandbox-config.ts";
 import { terminationMessage } from "./termination-message.ts";
-import type { PreparedVolumes } from "./volumes/volume-store.ts";
 
 const deadlineFailure = {
   reason: "DeadlineExceeded",
@@ -32,6 +32,7 @@ export class PodWorker {
   readonly #tasks: TaskGroup;
   readonly #stopper: ContainerStopper;
   readonly #probes: ProbeSet;
+  readonly #volumes: PodVolumes;
   readonly #waiting = new Map<string, StartFailure & { until: number }>();
   /** Instances that were made and could not be started, with the time and the runtime's word. */
   readonly #unstartable = new Map<string, { at: number; message: string }>();
@@ -43,8 +44,6 @@ export class PodWorker {
   #cleaned = false;
   #ended = false;
   #failure: { reason: string; message: string } | undefined;
-  #volumes: PreparedVolumes | undefined;
-  #refreshVolumes = true;
   #podIps: string[] = [];
   #dirty = true;
   #wakeUp: (() => void) | undefined;
@@ -65,6 +64,7 @@ export class PodWorker {
       clock: services.clock,
       signal: services.tasks.signal,
     });
+    this.#volumes = new PodVolumes(this.uid, services, (ms) => this.#wakeAfter(ms));
     this.#stopper = new ContainerStopper({ ...services, tasks: this.#tasks });
     const ready = (pod.status?.containerStatuses ?? []).filter((status) => status.ready);
     this.#probes = new ProbeSet(
@@ -105,7 +105,7 @@ export class PodWorker {
   /** The API's object changed. */
   update(pod: Pod): void {
     const { labels, annotations } = this.#pod.metadata ?? {};
-    if (pod.metadata?.labels !== labels || pod.metadata?.annotations !== annotations) this.#refreshVolumes = true;
+    if (pod.metadata?.labels !== labels || pod.metadata?.annotations !== annotations) this.#volumes.stale();
     this.#pod = pod;
     this.#noteLeaving();
     this.wake();
@@ -121,7 +121,7 @@ export class PodWorker {
 
   /** Something that the pod's volumes or variables show has changed. */
   sourcesChanged(): void {
-    this.#refreshVolumes = true;
+    this.#volumes.stale();
     for (const [name, failure] of this.#waiting) {
       if (failure.reason === "CreateContainerConfigError") this.#waiting.set(name, { ...failure, until: 0 });
     }
@@ -211,7 +211,8 @@ export class PodWorker {
       const status = this.#publish(view);
       if (this.#ended || status.phase === "Succeeded" || status.phase === "Failed") return this.#end(view, signal);
       const steps = this.#plan(view);
-      if (this.#volumes !== undefined) await this.#keepVolumesFresh(acting);
+      // Also after a restart of the agent, when the pod's volumes were made by its predecessor.
+      if (currentSandbox(view) !== undefined) await this.#volumes.keepFresh(this.#pod, this.#facts(), acting);
       const acted = await this.#act(steps, view, acting);
       if (!acted) return;
     }
@@ -331,7 +332,7 @@ export class PodWorker {
     const sandbox = currentSandbox(view);
     if (sandbox === undefined) return false;
     if (step.previousFinishedAt !== undefined) crashes.next(this.#crashKey(container), step.previousFinishedAt);
-    const volumes = await this.#prepareVolumes(signal);
+    const volumes = await this.#volumes.prepare(this.#pod, this.#facts(), signal);
     const failure = await startContainer(this.#services, this.#stopper, {
       pod: this.#pod,
       container,
@@ -358,7 +359,7 @@ export class PodWorker {
 
   async #createSandbox(attempt: number, view: PodView, signal: AbortSignal): Promise<void> {
     const { runtime, sandbox, recorder } = this.#services;
-    await this.#prepareVolumes(signal);
+    await this.#volumes.prepare(this.#pod, this.#facts(), signal);
     if (attempt > 0 && view.containers.length > 0) {
       recorder.event(
         podReference(this.#pod),
@@ -381,37 +382,6 @@ export class PodWorker {
       }
       throw error;
     }
-  }
-
-  async #prepareVolumes(signal: AbortSignal): Promise<PreparedVolumes> {
-    if (this.#volumes !== undefined && !this.#refreshVolumes) return this.#volumes;
-    const { volumes, tokens, recorder, clock } = this.#services;
-    this.#refreshVolumes = false;
-    try {
-      const sources = {
-        ...podObjects(this.#services, this.uid, signal),
-        token: (pod: Pod, audience: string | undefined, seconds: number) => tokens.token(pod, audience, seconds),
-      };
-      this.#volumes = await volumes.prepare(this.#pod, sources, this.#facts());
-    } catch (error) {
-      this.#refreshVolumes = true;
-      if (!signal.aborted) recorder.event(podReference(this.#pod), "Warning", "FailedMount", errorMessage(error));
-      throw error;
-    }
-    const renewal = tokens.nextRenewal(this.uid);
-    if (renewal !== undefined) this.#wakeAfter(Math.max(1_000, renewal - clock.now()));
-    return this.#volumes;
-  }
-
-  /** What a running pod sees of ConfigMaps, Secrets and tokens follows their changes. */
-  async #keepVolumesFresh(signal: AbortSignal): Promise<void> {
-    const renewal = this.#services.tokens.nextRenewal(this.uid);
-    if (renewal !== undefined && renewal <= this.#services.clock.now()) this.#refreshVolumes = true;
-    if (!this.#refreshVolumes) return;
-    await this.#prepareVolumes(signal).catch((error: unknown) => {
-      if (signal.aborted) throw error;
-      this.#wakeAfter(60_000);
-    });
   }
 
   #checkDeadline(): void {
