@@ -102,7 +102,7 @@ export function decodeContinue(text: string): ContinueToken {
   try {
     const { v, rv, start } = JSON.parse(Buffer.from(text, "base64url").toString("utf8")) as Record<string, unknown>;
     if (v === "meta.k8s.io/v1" && typeof rv === "number" && typeof start === "string" && !start.includes(".."))
-      return { revision: rv, after: start.replace(/\u0000$/, "") };
+      return { revision: rv, after: start.endsWith("\u0000") ? start.slice(0, -1) : start };
   } catch {
     // Falls through to the error.
   }

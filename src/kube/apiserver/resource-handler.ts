@@ -2,7 +2,8 @@ import type { Clock } from "#base/clock.ts";
 import { hasCode } from "#base/errors.ts";
 import type { KubeObject } from "#api/kube/object.ts";
 import type { HttpRequest, HttpResponse } from "#web/http.ts";
-import { badRequest, invalid, methodUnknown, notAcceptable, pathNotFound, tooLarge, unsupportedMediaType } from "./api-error.ts";
+import { badRequest, invalid, methodUnknown, notAcceptable, pathNotFound, statusOf, tooLarge, unsupportedMediaType } from "./api-error.ts";
+import type { CacheWatcher } from "./cache-watcher.ts";
 import { type CacheEntry, joinEntries } from "./cache-entry.ts";
 import type { DeleteOptions } from "./deletion.ts";
 import { parseListOptions } from "./list-options.ts";
@@ -175,7 +176,15 @@ export class ResourceHandler {
     const { watch: _watch, ...options } = parseListOptions(request.query);
     if (name !== "") options.fieldSelector = [`metadata.name=${name}`, options.fieldSelector].filter((text) => text !== "").join(",");
     const form = formOf(request);
-    const watcher = await this.#parts.operations.watch(served, namespace, options, context);
+    let watcher: CacheWatcher;
+    try {
+      watcher = await this.#parts.operations.watch(served, namespace, options, context);
+    } catch (error) {
+      if (!hasCode(error, "gone")) throw error;
+      // Upstream tells this inside the stream, and clients look for it there.
+      response.send(200, { "content-type": "application/json" }, `${JSON.stringify({ type: "ERROR", object: statusOf(error) })}\n`);
+      return;
+    }
     await streamWatch({
       served,
       watcher,

@@ -25,7 +25,7 @@ export interface TestServer {
 }
 
 export async function startTestServer(
-  given: { store?: Store; log?: Logger; options?: Partial<ApiServerOptions>; authority?: CertificatePair; signingKey?: string } = {},
+  given: { store?: Store; log?: Logger; options?: Partial<ApiServerOptions>; authority?: CertificatePair; signingKey?: string; withNodeClient?: boolean } = {},
 ): Promise<TestServer> {
   const store = given.store ?? openMemoryStore();
   const authority = given.authority ?? (await createCertificateAuthority({ commonName: "test-ca", days: 1 }));
@@ -36,6 +36,10 @@ export async function startTestServer(
     usages: ["server"],
     days: 1,
   });
+  const nodeClient =
+    given.withNodeClient === true
+      ? await issueCertificate(authority, { commonName: "kube-apiserver-kubelet-client", organizations: ["system:masters"], usages: ["client"], days: 1 })
+      : undefined;
   const adminToken = "test-admin-token";
   const server = createApiServer(
     {
@@ -50,6 +54,7 @@ export async function startTestServer(
       log: given.log ?? silentLogger,
       tls: { cert: serving.certPem, key: serving.keyPem, clientCa: authority.certPem },
       serviceAccountKeys: { privateKey: given.signingKey ?? createSigningKey().privatePem },
+      ...(nodeClient === undefined ? {} : { nodeClient: { cert: nodeClient.certPem, key: nodeClient.keyPem, ca: authority.certPem } }),
     },
   );
   await server.start();
