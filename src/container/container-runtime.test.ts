@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { LaunchPlan, StreamsPort } from "#api/container-runtime.ts";
+import { newContainerId } from "#base/ids.ts";
 import { silentLogger } from "#base/log.ts";
 import { readCgroup, removeCgroup } from "#host/cgroup.ts";
 import { unmount } from "#host/mount.ts";
@@ -16,7 +17,6 @@ const runDir = join(folder, "run");
 const options = { runDir, sharedRoots: [folder] };
 let runtime: ContainerRuntime;
 let rootfs: string;
-let number = 0;
 
 before(async () => {
   rootfs = makeRootfs(folder);
@@ -43,7 +43,7 @@ async function runToEnd(
   args: string[],
   more: Partial<LaunchPlan> = {},
 ): Promise<{ stdout: string; stderr: string; code: number; oom: boolean }> {
-  const id = `c${process.pid}x${number++}`;
+  const id = newContainerId();
   await runtime.create(testPlan(id, rootfs, args, more));
   const streams = await runtime.attach(id);
   const output = collect(streams);
@@ -73,7 +73,7 @@ test("a container is process 1 of its own, under docker's capabilities and its s
 });
 
 test("stdin reaches the program, and its end does too", async () => {
-  const id = `c${process.pid}x${number++}`;
+  const id = newContainerId();
   await runtime.create(testPlan(id, rootfs, ["sh", "-c", "cat; echo end"], { openStdin: true, stdinOnce: true }));
   const streams = await runtime.attach(id);
   const output = collect(streams);
@@ -87,7 +87,7 @@ test("stdin reaches the program, and its end does too", async () => {
 });
 
 test("a terminal has the size it is given, before and after a resize", async () => {
-  const id = `c${process.pid}x${number++}`;
+  const id = newContainerId();
   const plan = testPlan(id, rootfs, ["sh", "-c", "stty size; read line; stty size"], { openStdin: true });
   await runtime.create({ ...plan, process: { ...plan.process, tty: true, consoleSize: [20, 70] } });
   const streams = await runtime.attach(id);
@@ -104,7 +104,7 @@ test("a terminal has the size it is given, before and after a resize", async () 
 });
 
 test("exec runs beside the program, with its own streams and exit code", async () => {
-  const id = `c${process.pid}x${number++}`;
+  const id = newContainerId();
   const plan = testPlan(id, rootfs, ["sleep", "1000"]);
   await runtime.create(plan);
   await runtime.start(id);
@@ -135,7 +135,7 @@ test("exec runs beside the program, with its own streams and exit code", async (
 
 test("a program that is not there or cannot be run is told as 127 or 126", async () => {
   const fails = async (args: string[]): Promise<unknown> => {
-    const id = `c${process.pid}x${number++}`;
+    const id = newContainerId();
     try {
       await runtime.create(testPlan(id, rootfs, args));
       await runtime.start(id);
@@ -151,7 +151,7 @@ test("a program that is not there or cannot be run is told as 127 or 126", async
 });
 
 test("limits are in force, and killing for want of memory is known", async () => {
-  const id = `c${process.pid}x${number++}`;
+  const id = newContainerId();
   const resources = { Memory: 32 << 20, MemorySwap: 32 << 20, NanoCpus: 5e8, PidsLimit: 50 };
   await runtime.create(testPlan(id, rootfs, ["sleep", "1000"], { resources }));
   await runtime.start(id);
@@ -169,7 +169,7 @@ test("limits are in force, and killing for want of memory is known", async () =>
 });
 
 test("pause stops the program and resume lets it go on", async () => {
-  const id = `c${process.pid}x${number++}`;
+  const id = newContainerId();
   await runtime.create(testPlan(id, rootfs, ["sleep", "1000"]));
   await runtime.start(id);
   await runtime.pause(id);
@@ -182,8 +182,8 @@ test("pause stops the program and resume lets it go on", async () => {
 });
 
 test("another process finds containers again: running ones, and the exits it missed", async () => {
-  const running = `c${process.pid}x${number++}`;
-  const ended = `c${process.pid}x${number++}`;
+  const running = newContainerId();
+  const ended = newContainerId();
   await runtime.create(testPlan(running, rootfs, ["sleep", "1000"]));
   await runtime.create(testPlan(ended, rootfs, ["sh", "-c", "exit 5"]));
   await runtime.start(running);
@@ -205,7 +205,7 @@ test("another process finds containers again: running ones, and the exits it mis
 });
 
 test("a container whose monitor is killed is ended, not lost", async () => {
-  const id = `c${process.pid}x${number++}`;
+  const id = newContainerId();
   await runtime.create(testPlan(id, rootfs, ["sleep", "1000"]));
   await runtime.start(id);
   const exited = runtime.exited(id);
@@ -216,7 +216,7 @@ test("a container whose monitor is killed is ended, not lost", async () => {
 });
 
 test("logs are read whole, from the end, since a time, and followed to the end", async () => {
-  const id = `c${process.pid}x${number++}`;
+  const id = newContainerId();
   const log = { format: "json-file", path: join(folder, "log"), maxSize: 0, maxFiles: 1 } as const;
   await runtime.create(
     testPlan(id, rootfs, ["sh", "-c", "for i in 1 2 3; do echo line $i; done; sleep 0.3; printf last; echo >&2 err"], {

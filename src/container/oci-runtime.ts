@@ -370,8 +370,14 @@ export class OciRuntime {
     const attached = (async () => {
       go.write("\0");
       await firstLine(ready);
-      streams = attachStreams(join(bundle, "attach"));
-      go.write("\0");
+      try {
+        streams = attachStreams(join(bundle, "attach"));
+        go.write("\0");
+      } catch (error) {
+        // Conmon waits for the second byte: the end of the pipe lets it give up.
+        go.destroy();
+        throw error;
+      }
     })();
     attached.catch(() => {});
     try {

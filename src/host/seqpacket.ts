@@ -1,3 +1,5 @@
+import { constants, openSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { AsyncQueue } from "#base/async-queue.ts";
 import { closeFd } from "./descriptors.ts";
 import { bind, check, errnoName, lastErrno, systemError } from "./libc.ts";
@@ -16,6 +18,8 @@ const nonBlocking = 0o4000;
 const closeOnExec = 0o2000000;
 const noSignal = 0x4000;
 const shutdownWrite = 1;
+const openPathOnly = 0o10000000;
+const fileNameTooLong = 36;
 /** sun_path(7) with its final NUL. */
 const maxPath = 107;
 
@@ -42,16 +46,22 @@ export class SeqpacketSocket {
    * descriptor in /proc. Throws `not-found` or `unavailable`.
    */
   static connect(path: string, maxPacket = 65_536): SeqpacketSocket {
-    if (Buffer.byteLength(path) > maxPath) throw systemError("connect", 36, { path });
-    const fd = check(socketCall(unixFamily, seqpacket | nonBlocking | closeOnExec, 0), "socket");
+    const isLong = Buffer.byteLength(path) > maxPath;
+    const folder = isLong ? openSync(dirname(path), openPathOnly | constants.O_DIRECTORY) : -1;
+    const name = isLong ? `/proc/self/fd/${folder}/${basename(path)}` : path;
+    let fd = -1;
     try {
-      const address = Buffer.alloc(2 + Buffer.byteLength(path) + 1);
+      if (Buffer.byteLength(name) > maxPath) throw systemError("connect", fileNameTooLong, { path });
+      fd = check(socketCall(unixFamily, seqpacket | nonBlocking | closeOnExec, 0), "socket");
+      const address = Buffer.alloc(2 + Buffer.byteLength(name) + 1);
       address.writeUInt16LE(unixFamily, 0);
-      address.write(path, 2);
+      address.write(name, 2);
       check(connectCall(fd, address, address.length), "connect", { path });
     } catch (error) {
       closeFd(fd);
       throw error;
+    } finally {
+      closeFd(folder);
     }
     return new SeqpacketSocket(fd, maxPacket);
   }
