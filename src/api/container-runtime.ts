@@ -148,6 +148,12 @@ export interface ContainerRuntimePort {
   attach(id: string, options: { stdin: boolean; stdout: boolean; stderr: boolean }): Promise<StreamsPort>;
   resize(id: string, size: { height: number; width: number }): Promise<void>;
   exec(id: string, process: ProcessPlan & { privileged: boolean; stdin: boolean }): Promise<ExecHandle>;
+  /** Runs a command to its end and collects what it says. Throws `timeout`; `data.exitCode` when it could not be run. */
+  execSync(
+    id: string,
+    process: ProcessPlan,
+    options: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<{ code: number; stdout: Buffer; stderr: Buffer }>;
   processes(id: string): Promise<number[]>;
   read(id: string): Promise<RuntimeReading>;
   readLog(

@@ -29,7 +29,15 @@ export interface GantryRecord {
   /** What was connected last, for recovery. */
   endpoints: Endpoint[];
   platform: string;
-  pod?: { sandboxId: string; logPath: string; attempt: number; name: string; image: string };
+  pod?: {
+    sandboxId: string;
+    logPath: string;
+    attempt: number;
+    name: string;
+    image: string;
+    labels: Record<string, string>;
+    annotations: Record<string, string>;
+  };
 }
 
 /** `config.v2.json`: docker's names and shapes. */
@@ -69,6 +77,8 @@ export class Container {
   readonly changes = new Emitter<ContainerChange>();
   readonly execs = new Map<string, ExecSession>();
   health: HealthMonitor | undefined;
+  /** Attach sessions that wait for the process to be created. */
+  readonly pendingAttach = new Set<() => Promise<void>>();
   /** Set while an exit is asked for, so that the restart policy keeps still. */
   stopRequested = false;
   /** The wait of the restart policy, to be cancelled. */
@@ -96,8 +106,9 @@ export class Container {
     return this.record.State;
   }
 
+  /** Has a process: not so while it waits for its restart. */
   get isRunning(): boolean {
-    return this.record.State.Running;
+    return this.record.State.Running && !this.record.State.Restarting;
   }
 
   get isPod(): boolean {

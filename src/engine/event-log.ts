@@ -10,8 +10,20 @@ import { matchesLabels } from "./filters.ts";
 const kept = 256;
 const readerLimit = 10_000;
 const knownFilters = new Set([
-  "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret",
-  "service", "type", "volume",
+  "config",
+  "container",
+  "daemon",
+  "event",
+  "image",
+  "label",
+  "network",
+  "node",
+  "plugin",
+  "scope",
+  "secret",
+  "service",
+  "type",
+  "volume",
 ]);
 
 /** The engine's events: told to who listens, and the last ones kept for `since`. */
@@ -99,7 +111,7 @@ function matchesEvent(event: EventMessage, filters: Filters): boolean {
         if (!some((value) => value === event.Type)) return false;
         break;
       case "event":
-        if (!some((value) => value === event.Action || event.Action.startsWith(`${value}: `) )) return false;
+        if (!some((value) => value === event.Action || event.Action.startsWith(`${value}: `))) return false;
         break;
       case "scope":
         if (!some((value) => value === event.scope)) return false;

@@ -9,7 +9,10 @@ export function checkFilters(filters: Filters, known: readonly string[]): void {
 }
 
 /** True when all of `key` or `key=value` hold. */
-export function matchesLabels(labels: Readonly<Record<string, string>> | null | undefined, wanted: readonly string[]): boolean {
+export function matchesLabels(
+  labels: Readonly<Record<string, string>> | null | undefined,
+  wanted: readonly string[],
+): boolean {
   return wanted.every((text) => {
     const equals = text.indexOf("=");
     if (equals < 0) return labels?.[text] !== undefined;
@@ -28,7 +31,10 @@ export function booleanFilter(filters: Filters, key: string): boolean | undefine
 }
 
 /** `label` and `label!` of prune calls. */
-export function matchesPruneLabels(labels: Readonly<Record<string, string>> | null | undefined, filters: Filters): boolean {
+export function matchesPruneLabels(
+  labels: Readonly<Record<string, string>> | null | undefined,
+  filters: Filters,
+): boolean {
   if (!matchesLabels(labels, filters["label"] ?? [])) return false;
   return !(filters["label!"] ?? []).some((text) => matchesLabels(labels, [text]));
 }

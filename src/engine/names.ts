@@ -8,7 +8,8 @@ noble patient placid plucky polite proud quick quiet rapid ready robust rosy ser
 smart snug solid sound sparkling spry stable steady stout sturdy sunny sure swift tender tidy tranquil trusty upbeat
 valiant vivid warm watchful whole willing wise witty zesty`.split(/\s+/);
 
-const surnames = `abel agnesi ampere anning archimedes babbage banneker barkla bell bernoulli bessemer blackwell bohr boole
+const surnames =
+  `abel agnesi ampere anning archimedes babbage banneker barkla bell bernoulli bessemer blackwell bohr boole
 bose brahe braille brunel burnell cannon capstan carson cauchy cayley chadwick clement copernicus cori coulomb crane
 curie dalton davit derrick descartes diesel dirac dock doppler edison eiffel erdos euclid euler fairbairn faraday fender
 fermat fermi fibonacci fourier fresnel galilei galois gauss germain goodall goldberg halyard harbour hawser heaviside
@@ -31,10 +32,7 @@ export function randomName(isTaken: (name: string) => boolean): string {
 export function checkName(name: string): string {
   const bare = name.startsWith("/") ? name.slice(1) : name;
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(bare)) {
-    throw new GantryError(
-      "invalid",
-      `Invalid container name (${bare}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`,
-    );
+    throw new GantryError("invalid", `Invalid container name (${bare}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
   }
   return bare;
 }

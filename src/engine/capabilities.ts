@@ -1,0 +1,89 @@
+import { GantryError } from "#base/errors.ts";
+
+/** capability.h, in the kernel's order. */
+export const allCapabilities = [
+  "CHOWN",
+  "DAC_OVERRIDE",
+  "DAC_READ_SEARCH",
+  "FOWNER",
+  "FSETID",
+  "KILL",
+  "SETGID",
+  "SETUID",
+  "SETPCAP",
+  "LINUX_IMMUTABLE",
+  "NET_BIND_SERVICE",
+  "NET_BROADCAST",
+  "NET_ADMIN",
+  "NET_RAW",
+  "IPC_LOCK",
+  "IPC_OWNER",
+  "SYS_MODULE",
+  "SYS_RAWIO",
+  "SYS_CHROOT",
+  "SYS_PTRACE",
+  "SYS_PACCT",
+  "SYS_ADMIN",
+  "SYS_BOOT",
+  "SYS_NICE",
+  "SYS_RESOURCE",
+  "SYS_TIME",
+  "SYS_TTY_CONFIG",
+  "MKNOD",
+  "LEASE",
+  "AUDIT_WRITE",
+  "AUDIT_CONTROL",
+  "SETFCAP",
+  "MAC_OVERRIDE",
+  "MAC_ADMIN",
+  "SYSLOG",
+  "WAKE_ALARM",
+  "BLOCK_SUSPEND",
+  "AUDIT_READ",
+  "PERFMON",
+  "BPF",
+  "CHECKPOINT_RESTORE",
+].map((name) => `CAP_${name}`);
+
+/** docker's default set. */
+export const defaultCapabilities = [
+  "CHOWN",
+  "DAC_OVERRIDE",
+  "FSETID",
+  "FOWNER",
+  "MKNOD",
+  "NET_RAW",
+  "SETGID",
+  "SETUID",
+  "SETFCAP",
+  "SETPCAP",
+  "NET_BIND_SERVICE",
+  "SYS_CHROOT",
+  "KILL",
+  "AUDIT_WRITE",
+].map((name) => `CAP_${name}`);
+
+function normal(name: string): string {
+  const upper = name.toUpperCase();
+  if (upper === "ALL" || upper === "CAP_ALL") return "ALL";
+  const full = upper.startsWith("CAP_") ? upper : `CAP_${upper}`;
+  if (!allCapabilities.includes(full))
+    throw new GantryError("invalid", `invalid CapAdd: unknown capability: "${full}"`);
+  return full;
+}
+
+/** What is left of the default set after adding and dropping; `ALL` on either side counts first. Throws for unknown names. */
+export function capabilitySet(options: {
+  add: readonly string[];
+  drop: readonly string[];
+  privileged: boolean;
+}): string[] {
+  const add = options.add.map(normal);
+  const drop = options.drop.map(normal);
+  if (options.privileged) return allCapabilities;
+  const base = add.includes("ALL") ? allCapabilities : drop.includes("ALL") ? [] : defaultCapabilities;
+  const out = new Set(base);
+  for (const name of add) if (name !== "ALL") out.add(name);
+  for (const name of drop) if (name !== "ALL") out.delete(name);
+  return [...out];
+}

@@ -1,0 +1,349 @@
+import { hostname } from "node:os";
+import { join } from "node:path";
+import type { ContainerCreateBody, EndpointSettings, HostConfig } from "#api/docker/container-types.ts";
+import type { Clock } from "#base/clock.ts";
+import { GantryError, hasCode } from "#base/errors.ts";
+import { newContainerId } from "#base/ids.ts";
+import type { ImageService } from "#image/image-service.ts";
+import type { Image } from "#image/image-store.ts";
+import type { Networks } from "#network/networks.ts";
+import type { VolumeStore } from "#volume/volume-store.ts";
+import { capabilitySet } from "./capabilities.ts";
+import {
+  Container,
+  type ContainerRecord,
+  emptyNetworkSettings,
+  emptyState,
+  type StoredMountPoint,
+} from "./container.ts";
+import type { ContainerStore } from "./container-store.ts";
+import { validateCreate } from "./create-validation.ts";
+import type { EngineDefaults } from "./engine-options.ts";
+import type { EventLog } from "./event-log.ts";
+import { commandLine, mergeConfig } from "./image-config-merge.ts";
+import { securityOptions } from "./launch-plan.ts";
+import { logPlan } from "./log-plan.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import { parseVolumesFrom, plannedMounts, type WantedMount } from "./mount-spec.ts";
+import { checkName, randomName } from "./names.ts";
+import { resolveInRoot } from "./rooted.ts";
+import { rfc3339 } from "./timestamps.ts";
+
+export interface CreatorParts {
+  store: ContainerStore;
+  images: ImageService;
+  volumes: VolumeStore;
+  networks: Networks;
+  events: EventLog;
+  lifecycle: Lifecycle;
+  clock: Clock;
+  defaults: EngineDefaults;
+}
+
+/** What only pods' containers have. */
+export interface PodCreate {
+  id?: string;
+  pod: NonNullable<ContainerRecord["Gantry"]["pod"]>;
+}
+
+/** Makes containers from docker's create request: checked, merged with the image, its volumes made, its record written. */
+export class ContainerCreator {
+  readonly #parts: CreatorParts;
+
+  constructor(parts: CreatorParts) {
+    this.#parts = parts;
+  }
+
+  async create(
+    wantedName: string | undefined,
+    body: ContainerCreateBody,
+    extra: Partial<PodCreate> = {},
+  ): Promise<{ container: Container; warnings: string[] }> {
+    const { store, images, lifecycle, defaults } = this.#parts;
+    const name = wantedName === undefined || wantedName === "" ? undefined : checkName(wantedName);
+    const warnings = validateCreate(body);
+    const host = this.#hostConfig(body.HostConfig ?? {}, body);
+    capabilitySet({ add: host.CapAdd ?? [], drop: host.CapDrop ?? [], privileged: host.Privileged === true });
+    securityOptions(host);
+    const image = this.#image(body.Image ?? "");
+    const config = mergeConfig(body, image?.config.config ?? {});
+    const id = extra.id ?? newContainerId();
+    const isPod = extra.pod !== undefined;
+    if (config.Hostname === "") {
+      config.Hostname = host.NetworkMode === "host" || host.UTSMode === "host" ? hostname() : id.slice(0, 12);
+    }
+    if (host.NetworkMode?.startsWith("container:"))
+      config.Hostname = this.#targetOf(host.NetworkMode).record.Config.Hostname ?? "";
+    const finalName = name ?? randomName((candidate) => store.idOfName(candidate) !== undefined);
+    store.reserveName(finalName, id);
+    const made: string[] = [];
+    let container: Container | undefined;
+    try {
+      const [path = "", ...args] = commandLine(config);
+      const folder = store.folder(id);
+      const wanted = plannedMounts(host, Object.keys(config.Volumes ?? {}), this.#inherited(host));
+      const mounts: Record<string, StoredMountPoint> = {};
+      const record: ContainerRecord = {
+        StreamConfig: {},
+        State: emptyState(),
+        ID: id,
+        Created: rfc3339(this.#parts.clock.now()),
+        Managed: false,
+        Path: path,
+        Args: args,
+        Config: config,
+        Image: image?.id ?? "",
+        NetworkSettings: emptyNetworkSettings(isPod ? {} : this.#networks(host, body)),
+        LogPath: extra.pod?.logPath ?? (host.LogConfig?.Type === "none" ? "" : join(folder, `${id}-json.log`)),
+        Name: `/${finalName}`,
+        Driver: "overlay2",
+        OS: "linux",
+        RestartCount: 0,
+        HasBeenStartedBefore: false,
+        HasBeenManuallyStopped: false,
+        HasBeenManuallyRestarted: false,
+        MountPoints: mounts,
+        HostnamePath: isPod ? "" : join(folder, "hostname"),
+        HostsPath: isPod ? "" : join(folder, "hosts"),
+        ResolvConfPath: isPod ? "" : join(folder, "resolv.conf"),
+        Gantry: {
+          phase: "creating",
+          chain: [...(image?.chain ?? [])],
+          endpoints: [],
+          platform: "linux",
+          ...(extra.pod === undefined ? {} : { pod: extra.pod }),
+        },
+      };
+      container = new Container(record, host);
+      logPlan(container, defaults);
+      await store.add(container);
+      const snapshot = await images.snapshots.prepare(id, record.Gantry.chain);
+      let rootfs: string | undefined;
+      for (const mount of wanted) {
+        const point = await this.#makeMount(mount, made);
+        mounts[point.Destination] = point;
+        if (point.Type !== "volume" || mount.noCopy === true || point.CopyData === false) continue;
+        rootfs ??= images.snapshots.mount(snapshot);
+        await this.#fill(container, point, rootfs);
+      }
+      if (rootfs !== undefined) images.snapshots.unmount(id);
+      record.Gantry.phase = "ready";
+      await store.save(container, { durable: true });
+    } catch (error) {
+      if (container !== undefined) {
+        images.snapshots.unmount(id);
+        await images.snapshots.remove(id);
+        await store.remove(container);
+      }
+      store.releaseName(finalName, id);
+      for (const volume of made) await this.#parts.volumes.remove(volume, true).catch(() => {});
+      throw error;
+    }
+    lifecycle.emit(container, "create");
+    return { container, warnings };
+  }
+
+  #image(ref: string): Image | undefined {
+    if (ref === "") throw new GantryError("invalid", "no command specified");
+    return this.#parts.images.images.resolve(ref);
+  }
+
+  /** The configuration as inspect shows it: defaults filled in, modes in their one form. */
+  #hostConfig(given: HostConfig, body: ContainerCreateBody): HostConfig {
+    const { defaults } = this.#parts;
+    const host: HostConfig = { ...emptyHostConfig, ...given };
+    if (host.NetworkMode === undefined || host.NetworkMode === "" || host.NetworkMode === "default") {
+      const named = Object.keys(body.NetworkingConfig?.EndpointsConfig ?? {});
+      host.NetworkMode = body.NetworkDisabled === true ? "none" : named.length === 1 ? (named[0] as string) : "bridge";
+    }
+    if (host.NetworkMode.startsWith("container:"))
+      host.NetworkMode = `container:${this.#targetOf(host.NetworkMode).id}`;
+    host.IpcMode = host.IpcMode || "private";
+    host.CgroupnsMode = host.CgroupnsMode || "host";
+    host.Runtime = host.Runtime || "runc";
+    host.LogConfig = {
+      Type: host.LogConfig?.Type || defaults.logDriver,
+      Config: { ...(host.LogConfig?.Type ? {} : defaults.logOptions), ...host.LogConfig?.Config },
+    };
+    host.RestartPolicy = {
+      Name: host.RestartPolicy?.Name || "no",
+      MaximumRetryCount: host.RestartPolicy?.MaximumRetryCount ?? 0,
+    };
+    if (host.IpcMode !== "host" && host.IpcMode !== "none" && !host.ShmSize) host.ShmSize = 67_108_864;
+    if ((host.Memory ?? 0) > 0 && (host.MemorySwap ?? 0) === 0) host.MemorySwap = (host.Memory as number) * 2;
+    const bindings: NonNullable<HostConfig["PortBindings"]> = {};
+    for (const [key, list] of Object.entries(host.PortBindings ?? {})) {
+      bindings[key.includes("/") ? key : `${key}/tcp`] = (list ?? []).map(({ HostIp, HostPort }) => ({
+        HostIp: HostIp ?? "",
+        HostPort: HostPort ?? "",
+      }));
+    }
+    host.PortBindings = bindings;
+    if ((host.PidsLimit ?? 0) <= 0) host.PidsLimit = null;
+    return host;
+  }
+
+  #targetOf(mode: string): Container {
+    return this.#parts.store.resolve(mode.slice("container:".length));
+  }
+
+  #inherited(host: HostConfig): StoredMountPoint[] {
+    return (host.VolumesFrom ?? []).flatMap((spec) => {
+      const { container, rw } = parseVolumesFrom(spec);
+      const other = this.#parts.store.resolve(container);
+      return Object.values(other.record.MountPoints).map((point) => ({
+        ...point,
+        RW: point.RW && rw,
+        CopyData: false,
+      }));
+    });
+  }
+
+  /** The endpoints that a start shall make: the network mode's, and what else was asked for. */
+  #networks(host: HostConfig, body: ContainerCreateBody): Record<string, EndpointSettings> {
+    const mode = host.NetworkMode ?? "bridge";
+    const asked = body.NetworkingConfig?.EndpointsConfig ?? {};
+    if (mode.startsWith("container:")) {
+      if (Object.keys(asked).length > 0) {
+        throw new GantryError(
+          "invalid",
+          "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+        );
+      }
+      return {};
+    }
+    const out: Record<string, EndpointSettings> = {};
+    const nameOf = (ref: string): string => {
+      try {
+        return this.#parts.networks.inspect(ref).Name;
+      } catch (error) {
+        if (hasCode(error, "not-found")) return ref;
+        throw error;
+      }
+    };
+    const primary = nameOf(mode === "default" ? "bridge" : mode);
+    host.NetworkMode = primary;
+    out[primary] = {};
+    for (const [ref, settings] of Object.entries(asked)) {
+      const name = nameOf(ref === "default" ? "bridge" : ref);
+      const isBuiltin = ["bridge", "host", "none"].includes(name);
+      if (isBuiltin && (settings?.Aliases ?? []).length > 0) {
+        throw new GantryError(
+          "invalid",
+          "invalid config for network " +
+            name +
+            ": network-scoped alias is supported only for containers in user defined networks",
+        );
+      }
+      const { MacAddress, ...rest } = settings ?? {};
+      out[name] = { ...rest, ...(MacAddress ? { DesiredMacAddress: MacAddress } : {}) } as EndpointSettings;
+    }
+    return out;
+  }
+
+  async #makeMount(mount: WantedMount, made: string[]): Promise<StoredMountPoint> {
+    const {
+      createSource: _c,
+      noCopy: _n,
+      volumeLabels,
+      volumeOptions,
+      volumeDriver,
+      tmpfsOptions: _t,
+      subpath,
+      ...point
+    } = mount;
+    if (mount.Type !== "volume") return point;
+    if (mount.Name === undefined || mount.Name === "" || this.#parts.volumes.find(mount.Name) === undefined) {
+      const { volume, created } = await this.#parts.volumes.ensure({
+        ...(mount.Name ? { Name: mount.Name } : {}),
+        ...(volumeDriver ? { Driver: volumeDriver } : mount.Driver ? { Driver: mount.Driver } : {}),
+        ...(volumeLabels ? { Labels: volumeLabels } : {}),
+        ...(volumeOptions ? { DriverOpts: volumeOptions } : {}),
+      });
+      if (created) {
+        made.push(volume.Name);
+        this.#parts.events.emit("volume", "create", volume.Name, { driver: "local" });
+      }
+      point.Name = volume.Name;
+    }
+    const mountpoint = this.#parts.volumes.mountpoint(point.Name as string);
+    point.Source = subpath === undefined ? mountpoint : resolveInRoot(mountpoint, subpath);
+    return point;
+  }
+
+  /** docker fills an empty volume with what the image has at its place. */
+  async #fill(container: Container, point: StoredMountPoint, rootfs: string): Promise<void> {
+    const { volumes } = this.#parts;
+    const name = point.Name as string;
+    await volumes.acquire(name, container.id);
+    try {
+      await volumes.copyUp(name, resolveInRoot(rootfs, point.Destination));
+    } finally {
+      await volumes.release(name, container.id);
+    }
+  }
+}
+
+const emptyHostConfig: HostConfig = {
+  Binds: null,
+  ContainerIDFile: "",
+  LogConfig: { Type: "json-file", Config: {} },
+  NetworkMode: "bridge",
+  PortBindings: {},
+  RestartPolicy: { Name: "no", MaximumRetryCount: 0 },
+  AutoRemove: false,
+  VolumeDriver: "",
+  VolumesFrom: null,
+  ConsoleSize: [0, 0],
+  CapAdd: null,
+  CapDrop: null,
+  CgroupnsMode: "host",
+  Dns: [],
+  DnsOptions: [],
+  DnsSearch: [],
+  ExtraHosts: null,
+  GroupAdd: null,
+  IpcMode: "private",
+  Cgroup: "",
+  Links: null,
+  OomScoreAdj: 0,
+  PidMode: "",
+  Privileged: false,
+  PublishAllPorts: false,
+  ReadonlyRootfs: false,
+  SecurityOpt: null,
+  UTSMode: "",
+  UsernsMode: "",
+  ShmSize: 67_108_864,
+  Runtime: "runc",
+  Isolation: "",
+  CpuShares: 0,
+  Memory: 0,
+  NanoCpus: 0,
+  CgroupParent: "",
+  BlkioWeight: 0,
+  BlkioWeightDevice: [],
+  BlkioDeviceReadBps: [],
+  BlkioDeviceWriteBps: [],
+  BlkioDeviceReadIOps: [],
+  BlkioDeviceWriteIOps: [],
+  CpuPeriod: 0,
+  CpuQuota: 0,
+  CpuRealtimePeriod: 0,
+  CpuRealtimeRuntime: 0,
+  CpusetCpus: "",
+  CpusetMems: "",
+  Devices: [],
+  DeviceCgroupRules: null,
+  DeviceRequests: null,
+  MemoryReservation: 0,
+  MemorySwap: 0,
+  MemorySwappiness: null,
+  OomKillDisable: null,
+  PidsLimit: null,
+  Ulimits: [],
+  CpuCount: 0,
+  CpuPercent: 0,
+  IOMaximumIOps: 0,
+  IOMaximumBandwidth: 0,
+};

@@ -1,0 +1,231 @@
+import { existsSync, lstatSync, mkdirSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import type { FilesystemChange, PathStat } from "#api/docker/container-types.ts";
+import type { Clock } from "#base/clock.ts";
+import { GantryError } from "#base/errors.ts";
+import { KeyedLock } from "#base/keyed-lock.ts";
+import { bindMount, unmount } from "#host/mount.ts";
+import { copyIn, copyOut, copyStat, exportTree } from "#image/copy-archive.ts";
+import type { ImageService } from "#image/image-service.ts";
+import { applyChanges } from "#image/config-changes.ts";
+import { commitImage, targetName } from "#image/image-import.ts";
+import type { ImageRuntimeConfig } from "#image/oci.ts";
+import { overlayChanges } from "#image/overlay-changes.ts";
+import type { VolumeStore } from "#volume/volume-store.ts";
+import type { Container } from "./container.ts";
+import type { CommitOptions, CopyInOptions } from "./engine.ts";
+import type { EventLog } from "./event-log.ts";
+import { words } from "./image-config-merge.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import { resolveUser } from "./passwd.ts";
+import { resolveInRoot } from "./rooted.ts";
+
+export interface ContainerFilesParts {
+  images: ImageService;
+  volumes: VolumeStore;
+  lifecycle: Lifecycle;
+  events: EventLog;
+  clock: Clock;
+}
+
+/** What is done with a container's files from outside: cp, diff, export, commit. */
+export class ContainerFiles {
+  readonly #parts: ContainerFilesParts;
+  readonly #lock = new KeyedLock();
+  /** How many look into a stopped container's root now. */
+  readonly #users = new Map<string, number>();
+
+  constructor(parts: ContainerFilesParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * The root as the container sees it, volumes included. Of a running one that is its process's own; of a stopped
+   * one it is mounted, until `done`.
+   */
+  async #open(container: Container): Promise<{ rootfs: string; done: () => Promise<void> }> {
+    if (container.isRunning) return { rootfs: `/proc/${container.state.Pid}/root`, done: async () => {} };
+    return this.#lock.run(container.id, async () => {
+      const { images, volumes, lifecycle } = this.#parts;
+      const rootfs = lifecycle.rootfs(container);
+      const count = this.#users.get(container.id) ?? 0;
+      if (count === 0) {
+        const snapshot = await images.snapshots.get(container.id);
+        if (snapshot === undefined) throw new GantryError("not-found", `No such container: ${container.id}`);
+        images.snapshots.mount(snapshot);
+        for (const point of Object.values(container.record.MountPoints)) {
+          if (point.Type === "volume") await volumes.acquire(point.Name as string, `files-${container.id}`);
+          if (point.Type === "tmpfs" || !existsSync(point.Source)) continue;
+          const target = resolveInRoot(rootfs, point.Destination);
+          makeTarget(target, lstatSync(point.Source).isDirectory());
+          bindMount(point.Source, target, { recursive: true, readOnly: !point.RW });
+        }
+      }
+      this.#users.set(container.id, count + 1);
+      let isDone = false;
+      const done = (): Promise<void> =>
+        this.#lock.run(container.id, async () => {
+          if (isDone) return;
+          isDone = true;
+          const left = (this.#users.get(container.id) ?? 1) - 1;
+          if (left > 0) {
+            this.#users.set(container.id, left);
+            return;
+          }
+          this.#users.delete(container.id);
+          for (const point of Object.values(container.record.MountPoints).reverse()) {
+            if (point.Type === "tmpfs") continue;
+            if (!container.isRunning) unmount(resolveInRoot(rootfs, point.Destination));
+            if (point.Type === "volume") await volumes.release(point.Name as string, `files-${container.id}`);
+          }
+          if (!container.isRunning) images.snapshots.unmount(container.id);
+        });
+      return { rootfs, done };
+    });
+  }
+
+  async stat(container: Container, path: string, shown: string): Promise<PathStat> {
+    const { rootfs, done } = await this.#open(container);
+    try {
+      return copyStat({ rootfs, path, container: shown });
+    } finally {
+      await done();
+    }
+  }
+
+  async copyOut(
+    container: Container,
+    path: string,
+    shown: string,
+  ): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }> {
+    if (path === "") throw new GantryError("invalid", "missing path parameter");
+    const { rootfs, done } = await this.#open(container);
+    try {
+      const { stat, tar } = copyOut({ rootfs, path, container: shown });
+      this.#parts.lifecycle.emit(container, "archive-path");
+      return { stat, tar: finishing(tar, done) };
+    } catch (error) {
+      await done();
+      throw error;
+    }
+  }
+
+  async copyIn(
+    container: Container,
+    path: string,
+    tar: AsyncIterable<Uint8Array>,
+    shown: string,
+    options: CopyInOptions = {},
+  ): Promise<void> {
+    const { rootfs, done } = await this.#open(container);
+    try {
+      if (container.hostConfig.ReadonlyRootfs === true && !isInWritableMount(container, path)) {
+        throw new GantryError("invalid", "container rootfs is marked read-only");
+      }
+      const user = options.copyUidGid === true ? resolveUser(rootfs, container.record.Config.User ?? "") : undefined;
+      await copyIn({ rootfs, path, container: shown }, tar, {
+        ...(options.noOverwriteDirNonDir === undefined ? {} : { noOverwriteDirNonDir: options.noOverwriteDirNonDir }),
+        ...(user === undefined ? {} : { owner: { uid: user.uid, gid: user.gid } }),
+      });
+      this.#parts.lifecycle.emit(container, "extract-to-dir");
+    } finally {
+      await done();
+    }
+  }
+
+  async diff(container: Container): Promise<FilesystemChange[]> {
+    const snapshot = await this.#parts.images.snapshots.get(container.id);
+    if (snapshot === undefined) return [];
+    const { upper, lower } = this.#parts.images.snapshots.paths(snapshot);
+    return overlayChanges(upper, lower);
+  }
+
+  async export(container: Container): Promise<AsyncIterable<Uint8Array>> {
+    // Without volumes, as docker: the bare root.
+    const { images, lifecycle } = this.#parts;
+    const snapshot = await images.snapshots.get(container.id);
+    if (snapshot === undefined) throw new GantryError("not-found", `No such container: ${container.id}`);
+    const wasRunning = container.isRunning;
+    const rootfs = images.snapshots.mount(snapshot);
+    lifecycle.emit(container, "export");
+    return finishing(exportTree(rootfs), async () => {
+      if (!wasRunning && !container.isRunning) images.snapshots.unmount(container.id);
+    });
+  }
+
+  /** `docker commit`: the writable layer becomes a layer of a new image. */
+  async commit(container: Container, options: CommitOptions): Promise<string> {
+    const { images, lifecycle, events, clock } = this.#parts;
+    const reference = targetName(options.repository, options.tag);
+    const { record } = container;
+    const parent = images.images.byId(record.Image);
+    const base = (
+      options.config === undefined ? record.Config : { ...record.Config, ...withoutEmpty(options.config) }
+    ) as ImageRuntimeConfig;
+    const changed = applyChanges(imageConfigOf(base), options.changes ?? []);
+    const mustPause = options.pause !== false && container.isRunning && !container.state.Paused;
+    try {
+      if (mustPause) await lifecycle.pause(container);
+      const image = await commitImage(images, {
+        snapshotId: container.id,
+        base: parent,
+        config: changed,
+        createdBy: [record.Path, ...record.Args].join(" "),
+        ...(options.comment ? { comment: options.comment } : {}),
+        ...(options.author ? { author: options.author } : {}),
+        ...(reference === undefined ? {} : { tag: reference }),
+        now: () => clock.now(),
+      });
+      lifecycle.emit(container, "commit", {
+        comment: options.comment ?? "",
+        imageID: image.id,
+        imageRef: reference ?? "",
+      });
+      events.emit("image", "create", image.id, { name: reference ?? image.id });
+      return image.id;
+    } finally {
+      if (mustPause && container.state.Paused) await lifecycle.unpause(container);
+    }
+  }
+}
+
+function imageConfigOf(config: ImageRuntimeConfig): ImageRuntimeConfig {
+  return { ...config, Cmd: words(config.Cmd), Entrypoint: words(config.Entrypoint) } as ImageRuntimeConfig;
+}
+
+function withoutEmpty(config: object): object {
+  return Object.fromEntries(
+    Object.entries(config).filter(
+      ([key, value]) =>
+        !["HostConfig", "NetworkingConfig"].includes(key) &&
+        value !== null &&
+        value !== "" &&
+        value !== undefined &&
+        value !== false,
+    ),
+  );
+}
+
+function makeTarget(target: string, isFolder: boolean): void {
+  if (existsSync(target)) return;
+  if (isFolder) {
+    mkdirSync(target, { recursive: true });
+    return;
+  }
+  mkdirSync(dirname(target), { recursive: true });
+  writeFileSync(target, "");
+}
+
+function isInWritableMount(container: Container, path: string): boolean {
+  return Object.values(container.record.MountPoints).some(
+    (point) => point.RW && (path === point.Destination || path.startsWith(`${point.Destination}/`)),
+  );
+}
+
+async function* finishing(tar: AsyncIterable<Uint8Array>, done: () => Promise<void>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* tar;
+  } finally {
+    await done();
+  }
+}

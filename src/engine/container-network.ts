@@ -1,0 +1,328 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { EndpointSettings, NetworkSettings } from "#api/docker/container-types.ts";
+import { GantryError } from "#base/errors.ts";
+import { apply, setLink } from "#host/links.ts";
+import { NetlinkSocket } from "#host/netlink-socket.ts";
+import { createNetworkNamespace, inNetworkNamespace, removeNetworkNamespace } from "#host/network-namespace.ts";
+import { formatHosts, type HostsEntry } from "#network/hosts-file.ts";
+import type { Endpoint } from "#network/network-types.ts";
+import type { Networks } from "#network/networks.ts";
+import { containerResolvConf, formatResolvConf, parseResolvConf, type ResolvConf } from "#network/resolv-conf.ts";
+import { type Container, emptyNetworkSettings } from "./container.ts";
+import type { ContainerStore } from "./container-store.ts";
+import { portMap, publishRequests } from "./port-spec.ts";
+
+export interface ContainerNetworkParts {
+  networks: Networks;
+  store: ContainerStore;
+}
+
+const builtin = new Set(["bridge", "host", "none"]);
+
+/** The machine's resolv.conf; behind systemd-resolved's own address stands the real one. */
+export function hostResolvConf(): ResolvConf {
+  const read = (path: string): ResolvConf | undefined => {
+    try {
+      return parseResolvConf(readFileSync(path, "utf8"));
+    } catch {
+      return undefined;
+    }
+  };
+  const found = read("/etc/resolv.conf") ?? { servers: [], searches: [], options: [] };
+  if (found.servers.length === 1 && found.servers[0] === "127.0.0.53")
+    return read("/run/systemd/resolve/resolv.conf") ?? found;
+  return found;
+}
+
+/** Gives docker containers their network namespace, endpoints, names and files. */
+export class ContainerNetwork {
+  readonly #runDir: string;
+  readonly #dns: { servers: string[]; searches: string[]; options: string[] };
+  readonly #parts: ContainerNetworkParts;
+
+  constructor(
+    options: { runDir: string; dns: { servers: string[]; searches: string[]; options: string[] } },
+    parts: ContainerNetworkParts,
+  ) {
+    this.#runDir = options.runDir;
+    this.#dns = options.dns;
+    this.#parts = parts;
+  }
+
+  netnsPath(id: string): string {
+    return join(this.#runDir, "netns", id);
+  }
+
+  /** The network namespace that the container's process gets: one that is made, another container's, or the machine's. */
+  async prepare(container: Container): Promise<{ path: string | undefined; isOwn: boolean }> {
+    const mode = container.hostConfig.NetworkMode ?? "bridge";
+    if (mode === "host") return { path: undefined, isOwn: false };
+    if (mode.startsWith("container:")) {
+      const other = this.#parts.store.resolve(mode.slice("container:".length));
+      if (other.id === container.id) throw new GantryError("invalid", "cannot join own network namespace");
+      if (!other.isRunning) {
+        throw new GantryError("conflict", `cannot join network namespace of a non running container: ${other.id}`);
+      }
+      if (other.state.Restarting) {
+        throw new GantryError("conflict", `Container ${other.id} is restarting, wait until the container is running`);
+      }
+      return { path: `/proc/${other.state.Pid}/ns/net`, isOwn: false };
+    }
+    const path = this.netnsPath(container.id);
+    removeNetworkNamespace(path);
+    createNetworkNamespace(path);
+    if (mode === "none" || container.record.Config.NetworkDisabled === true) await loopbackUp(path);
+    return { path, isOwn: true };
+  }
+
+  /** Connects a container to all its networks and writes what inspect shows. Undone wholly when it fails. */
+  async connectAll(container: Container): Promise<void> {
+    const mode = container.hostConfig.NetworkMode ?? "bridge";
+    const { NetworkSettings: settings } = container.record;
+    if (mode.startsWith("container:") || container.record.Config.NetworkDisabled === true) return;
+    try {
+      const names = Object.keys(settings.Networks);
+      const first = names.findIndex((name) => name === mode);
+      if (first > 0) names.unshift(...names.splice(first, 1));
+      for (const name of names) await this.#connect(container, name, settings.Networks[name] ?? {});
+    } catch (error) {
+      await this.release(container);
+      throw error;
+    }
+    this.refresh(container);
+  }
+
+  async #connect(container: Container, network: string, settings: EndpointSettings): Promise<Endpoint> {
+    const { Config: config } = container.record;
+    const isUser = !builtin.has(network);
+    return this.#parts.networks.connect({
+      network,
+      containerId: container.id,
+      containerName: container.name,
+      netnsPath: this.netnsPath(container.id),
+      ...(settings.IPAMConfig?.IPv4Address ? { ipv4: settings.IPAMConfig.IPv4Address } : {}),
+      ...(settings.IPAMConfig?.IPv6Address ? { ipv6: settings.IPAMConfig.IPv6Address } : {}),
+      ...this.#mac(container, network, settings),
+      aliases: isUser ? [...(settings.Aliases ?? [])] : [],
+      ...(config.Hostname ? { hostname: config.Hostname } : {}),
+      ports: publishRequests(container.hostConfig, config.ExposedPorts ?? {}),
+      ...(settings.GwPriority === undefined ? {} : { gatewayPriority: settings.GwPriority }),
+    });
+  }
+
+  #mac(container: Container, network: string, settings: EndpointSettings): { mac: string } | undefined {
+    const wanted = container.record.Config.MacAddress;
+    if (wanted !== undefined && wanted !== "" && network === (container.hostConfig.NetworkMode ?? "bridge"))
+      return { mac: wanted };
+    // What an earlier start was given is not asked for again, unless the user had asked.
+    const asked = (settings as { DesiredMacAddress?: string }).DesiredMacAddress;
+    return asked === undefined || asked === "" ? undefined : { mac: asked };
+  }
+
+  /** One more network for a running container (`docker network connect`), or a note for its next start. */
+  async connectOne(
+    container: Container,
+    network: { id: string; name: string },
+    settings: EndpointSettings,
+  ): Promise<void> {
+    const { Networks: networks } = container.record.NetworkSettings;
+    const stored = { ...settings, ...(settings.MacAddress ? { DesiredMacAddress: settings.MacAddress } : {}) };
+    if (container.isRunning) {
+      await this.#connect(container, network.name, stored);
+      networks[network.name] = stored;
+      this.refresh(container);
+      this.writeHosts(container);
+      this.writeResolvConf(container);
+    } else {
+      networks[network.name] = { ...stored, NetworkID: network.id };
+    }
+  }
+
+  async disconnectOne(container: Container, network: { id: string; name: string }): Promise<void> {
+    if (container.isRunning) await this.#parts.networks.disconnect(network.id, container.id);
+    delete container.record.NetworkSettings.Networks[network.name];
+    if (!container.isRunning) return;
+    this.refresh(container);
+    this.writeHosts(container);
+    this.writeResolvConf(container);
+  }
+
+  /** Publishes the ports of the host configuration anew for a running container. */
+  async republish(container: Container): Promise<void> {
+    const requests = publishRequests(container.hostConfig, container.record.Config.ExposedPorts ?? {});
+    await this.#parts.networks.publish(container.id, requests);
+    this.refresh(container);
+  }
+
+  async release(container: Container): Promise<void> {
+    await this.#parts.networks.release(container.id);
+    removeNetworkNamespace(this.netnsPath(container.id));
+    const { NetworkSettings: settings } = container.record;
+    const networks: Record<string, EndpointSettings> = {};
+    for (const [name, endpoint] of Object.entries(settings.Networks)) {
+      networks[name] = {
+        ...endpoint,
+        EndpointID: "",
+        Gateway: "",
+        IPAddress: "",
+        IPPrefixLen: 0,
+        IPv6Gateway: "",
+        GlobalIPv6Address: "",
+        GlobalIPv6PrefixLen: 0,
+        MacAddress: "",
+      };
+    }
+    container.record.NetworkSettings = emptyNetworkSettings(networks);
+    container.record.Gantry.endpoints = [];
+  }
+
+  /** Takes what the network layer knows into the record. */
+  refresh(container: Container): void {
+    const { record } = container;
+    const endpoints = this.#parts.networks.endpoints(container.id);
+    record.Gantry.endpoints = endpoints;
+    const networks = { ...record.NetworkSettings.Networks };
+    for (const endpoint of endpoints)
+      networks[endpoint.networkName] = endpointSettings(networks[endpoint.networkName] ?? {}, endpoint, container);
+    const bridge = networks["bridge"];
+    const settings: NetworkSettings = {
+      ...emptyNetworkSettings(networks),
+      SandboxID: container.id.split("").reverse().join(""),
+      SandboxKey: this.netnsPath(container.id),
+      Ports: portMap(
+        endpoints.flatMap((endpoint) => endpoint.ports),
+        record.Config.ExposedPorts ?? {},
+      ),
+    };
+    if (bridge !== undefined) {
+      settings.EndpointID = bridge.EndpointID ?? "";
+      settings.Gateway = bridge.Gateway ?? "";
+      settings.IPAddress = bridge.IPAddress ?? "";
+      settings.IPPrefixLen = bridge.IPPrefixLen ?? 0;
+      settings.IPv6Gateway = bridge.IPv6Gateway ?? "";
+      settings.GlobalIPv6Address = bridge.GlobalIPv6Address ?? "";
+      settings.GlobalIPv6PrefixLen = bridge.GlobalIPv6PrefixLen ?? 0;
+      settings.MacAddress = bridge.MacAddress ?? "";
+    }
+    record.NetworkSettings = settings;
+  }
+
+  /** The text of a container's /etc/hosts, with what is known of its addresses now. */
+  hosts(container: Container): string {
+    const { hostConfig, record } = container;
+    const endpoints = this.#parts.networks.endpoints(container.id);
+    const entries: HostsEntry[] = [];
+    for (const extra of hostConfig.ExtraHosts ?? []) {
+      const split = extra.search(/[:=]/);
+      const ip = extra.slice(split + 1).replace(/^\[(.*)\]$/, "$1");
+      entries.push({ ip: ip === "host-gateway" ? this.#hostGateway() : ip, names: [extra.slice(0, split)] });
+    }
+    for (const link of this.links(container)) {
+      entries.push({ ip: link.ip, names: [...new Set([link.alias, link.hostname, link.name])] });
+    }
+    const hostname = record.Config.Hostname ?? "";
+    const names = record.Config.Domainname ? [`${hostname}.${record.Config.Domainname}`, hostname] : [hostname];
+    for (const { ipv4, ipv6 } of endpoints) {
+      for (const ip of [ipv4, ipv6]) if (ip !== "") entries.push({ ip, names });
+    }
+    return formatHosts(entries);
+  }
+
+  #hostGateway(): string {
+    return this.#parts.networks.inspect("bridge").IPAM.Config[0]?.Gateway ?? "127.0.0.1";
+  }
+
+  /** The containers that `--link` names, with the addresses that they have on a common network. */
+  links(container: Container): { name: string; alias: string; hostname: string; ip: string; container: Container }[] {
+    const out: ReturnType<ContainerNetwork["links"]> = [];
+    for (const link of container.hostConfig.Links ?? []) {
+      const [ref = "", alias = ref] = link.split(":");
+      const other = this.#parts.store.resolve(ref);
+      if (!other.isRunning)
+        throw new GantryError(
+          "invalid",
+          `Cannot link to a non running container: /${other.name} AS /${container.name}/${alias}`,
+        );
+      const mine = Object.keys(container.record.NetworkSettings.Networks);
+      const ip = mine
+        .map((name) => other.record.NetworkSettings.Networks[name]?.IPAddress)
+        .find((text) => text !== undefined && text !== "");
+      if (ip === undefined) continue;
+      out.push({
+        name: other.name,
+        alias: alias.replace(/^.*\//, ""),
+        hostname: other.record.Config.Hostname ?? "",
+        ip,
+        container: other,
+      });
+    }
+    return out;
+  }
+
+  resolvConf(container: Container): string {
+    const { hostConfig, record } = container;
+    const networks = Object.keys(record.NetworkSettings.Networks);
+    const conf = containerResolvConf({
+      host: hostResolvConf(),
+      servers: (hostConfig.Dns ?? []).length > 0 ? (hostConfig.Dns as string[]) : this.#dns.servers,
+      searches: (hostConfig.DnsSearch ?? []).length > 0 ? (hostConfig.DnsSearch as string[]) : this.#dns.searches,
+      options: (hostConfig.DnsOptions ?? []).length > 0 ? (hostConfig.DnsOptions as string[]) : this.#dns.options,
+      embedded: networks.some((name) => !builtin.has(name)),
+    });
+    return formatResolvConf(conf);
+  }
+
+  /** The files are bind mounts in the container: written in place, so that it sees the change. */
+  writeHosts(container: Container): void {
+    writeInPlace(container.record.HostsPath, this.hosts(container));
+  }
+
+  writeResolvConf(container: Container): void {
+    writeInPlace(container.record.ResolvConfPath, this.resolvConf(container));
+  }
+}
+
+/** What the kernel does not do by itself in a new namespace; networks with interfaces do it on the way. */
+async function loopbackUp(netnsPath: string): Promise<void> {
+  const socket = inNetworkNamespace(netnsPath, () => NetlinkSocket.open());
+  try {
+    await apply(socket, [setLink(1, { up: true })]);
+  } finally {
+    socket.close();
+  }
+}
+
+function writeInPlace(path: string, text: string): void {
+  writeFileSync(path, text, { mode: 0o644 });
+}
+
+function endpointSettings(before: EndpointSettings, endpoint: Endpoint, container: Container): EndpointSettings {
+  const isUser = !builtin.has(endpoint.networkName);
+  const names = [
+    container.name,
+    ...(before.Aliases ?? []),
+    container.id.slice(0, 12),
+    container.record.Config.Hostname ?? "",
+  ];
+  return {
+    IPAMConfig: before.IPAMConfig ?? null,
+    Links: before.Links ?? null,
+    Aliases: before.Aliases ?? null,
+    DriverOpts: before.DriverOpts ?? null,
+    GwPriority: before.GwPriority ?? 0,
+    NetworkID: endpoint.networkId,
+    EndpointID: endpoint.endpointId,
+    Gateway: endpoint.gateway,
+    IPAddress: endpoint.ipv4,
+    IPPrefixLen: endpoint.ipv4PrefixLength,
+    IPv6Gateway: endpoint.ipv6Gateway,
+    GlobalIPv6Address: endpoint.ipv6,
+    GlobalIPv6PrefixLen: endpoint.ipv6PrefixLength,
+    MacAddress: endpoint.mac,
+    DNSNames: isUser ? [...new Set(names.filter((name) => name !== ""))] : null,
+    ...("DesiredMacAddress" in before
+      ? { DesiredMacAddress: (before as { DesiredMacAddress?: string }).DesiredMacAddress }
+      : {}),
+  };
+}

@@ -1,0 +1,194 @@
+import type { ImageSummary, SearchResult } from "#api/docker/object-types.ts";
+import type { Clock } from "#base/clock.ts";
+import { GantryError } from "#base/errors.ts";
+import type { Digest } from "#base/ids.ts";
+import { loadImages } from "#image/archive-load.ts";
+import { saveImages } from "#image/archive-save.ts";
+import { type ImageUser, pruneImages, removeImage } from "#image/image-removal.ts";
+import { importImage, targetName } from "#image/image-import.ts";
+import type { ImageService } from "#image/image-service.ts";
+import type { Image } from "#image/image-store.ts";
+import { createdSeconds, imageHistory, imageInspect, imageSummary, isDangling } from "#image/image-views.ts";
+import { familiarString, parseReference } from "#image/reference.ts";
+import type { ContainerStore } from "./container-store.ts";
+import type { Filters, ImagesApi, ProgressSink, PullOptions, RegistryAuth } from "./engine.ts";
+import type { EventLog } from "./event-log.ts";
+import { booleanFilter, checkFilters, matchesLabels, matchesPruneLabels } from "./filters.ts";
+import { parseUserTime } from "./timestamps.ts";
+
+/** What the registry client does for `docker pull`, `push`, `search` and `login`. */
+export interface RegistryPort {
+  pull(reference: string, options: PullOptions): Promise<Image[]>;
+  push(
+    reference: string,
+    options: { tag?: string; auth?: RegistryAuth; progress: ProgressSink; signal?: AbortSignal },
+  ): Promise<void>;
+  search(term: string, options: { limit?: number; auth?: RegistryAuth }): Promise<SearchResult[]>;
+  login(auth: RegistryAuth): Promise<{ Status: string; IdentityToken?: string }>;
+  distribution(reference: string, auth?: RegistryAuth): Promise<{ Descriptor: unknown; Platforms: unknown[] }>;
+}
+
+export interface ImagesApiParts {
+  images: ImageService;
+  store: ContainerStore;
+  events: EventLog;
+  clock: Clock;
+  registry: RegistryPort;
+}
+
+/** Who stands on an image: containers, running or not. */
+export function imageUsers(store: ContainerStore): (id: Digest) => ImageUser[] {
+  return (id) =>
+    store
+      .all()
+      .filter((container) => container.record.Image === id)
+      .map((container) => ({
+        id: container.id,
+        running: container.state.Running,
+        reference: container.record.Config.Image ?? "",
+      }));
+}
+
+/** The image's first name, for events. */
+function nameOf(image: Image): string {
+  const tag = image.tags[0];
+  return tag === undefined ? image.id : familiarString(parseReference(tag));
+}
+
+export function createImagesApi(parts: ImagesApiParts): ImagesApi {
+  const { images: service, store, events, registry } = parts;
+  const { images, layers } = service;
+  const users = imageUsers(store);
+  return {
+    async pull(reference, options) {
+      for (const image of await registry.pull(reference, options)) {
+        events.emit("image", "pull", nameOf(image), {
+          ...image.config.config?.Labels,
+          name: reference.split(":")[0] ?? reference,
+        });
+      }
+    },
+    async push(reference, options) {
+      await registry.push(reference, options);
+      events.emit("image", "push", reference, { name: reference });
+    },
+    async load(tar, options) {
+      for (const { image, names } of await loadImages(images, tar, options)) {
+        events.emit("image", "load", image.id, { name: names[0] ?? image.id });
+      }
+    },
+    async save(references) {
+      const tar = saveImages(images, references);
+      for (const reference of references) {
+        const image = images.resolve(reference);
+        events.emit("image", "save", image.id, { name: nameOf(image) });
+      }
+      return tar;
+    },
+    async import(tar, options) {
+      const { repository, tag, ...rest } = options;
+      const name = targetName(repository, tag);
+      const image = await importImage(service, tar, {
+        ...rest,
+        ...(name === undefined ? {} : { tag: name }),
+        now: () => parts.clock.now(),
+      });
+      events.emit("image", "import", image.id, { name: image.id });
+      return image.id;
+    },
+    async tag(ref, repository, tag) {
+      const image = images.resolve(ref);
+      const name = targetName(repository, tag);
+      if (name === undefined) throw new GantryError("invalid", "invalid reference format");
+      await images.tag(image.id, name);
+    },
+    async remove(ref, options = {}) {
+      return removeImage(images, ref, { ...options, users });
+    },
+    list: async (options = {}) => listImages(options, parts),
+    async inspect(ref) {
+      return imageInspect(images, layers, images.resolve(ref));
+    },
+    async history(ref) {
+      return imageHistory(images, layers, images.resolve(ref));
+    },
+    async prune(filters = {}) {
+      checkFilters(filters, ["dangling", "label", "label!", "until"]);
+      const untilText = filters["until"]?.[0];
+      const until = untilText === undefined ? undefined : parseUserTime(untilText, parts.clock.now());
+      const report = await pruneImages(images, {
+        danglingOnly: booleanFilter(filters, "dangling") ?? true,
+        users,
+        wanted: (image) =>
+          matchesPruneLabels(image.config.config?.Labels, filters) &&
+          (until === undefined || createdSeconds(image) * 1000 < until),
+      });
+      events.emit("image", "prune", "", { reclaimed: String(report.spaceReclaimed) });
+      return report;
+    },
+    async search(term, options = {}) {
+      return registry.search(term, options);
+    },
+    login: (auth) => registry.login(auth),
+    distribution: (reference, auth) => registry.distribution(reference, auth),
+  };
+}
+
+const knownFilters = ["before", "dangling", "label", "reference", "since", "until"];
+
+/** A `reference` filter: a glob over the short name, with or without its tag. */
+function matchesReference(image: Image, pattern: string): boolean {
+  const glob = new RegExp(
+    `^${pattern
+      .replace(/[.+^${}()|\\]/g, "\\$&")
+      .replaceAll("*", "[^/]*")
+      .replaceAll("?", "[^/]")}$`,
+  );
+  return [...image.tags, ...image.digests].some((reference) => {
+    const name = familiarString(parseReference(reference));
+    return glob.test(name) || glob.test(name.replace(/@.*$|:[^:/]*$/, "")) || glob.test(reference);
+  });
+}
+
+function listImages(
+  options: { all?: boolean; filters?: Filters; sharedSize?: boolean },
+  parts: ImagesApiParts,
+): ImageSummary[] {
+  const { images } = parts.images;
+  const filters = options.filters ?? {};
+  checkFilters(filters, knownFilters);
+  const dangling = booleanFilter(filters, "dangling");
+  const created = (ref: string): number => createdSeconds(images.resolve(ref));
+  const before = (filters["before"] ?? []).map(created);
+  const since = (filters["since"] ?? []).map(created);
+  const until = (filters["until"] ?? []).map(
+    (text) => parseUserTime(text, parts.clock.now()) ?? Number.POSITIVE_INFINITY,
+  );
+  const references = filters["reference"] ?? [];
+  const hasChild = new Set(images.list().map((image) => image.parent));
+  return images
+    .list()
+    .filter((image) => {
+      const at = createdSeconds(image);
+      if (dangling !== undefined && isDangling(images, image) !== dangling) return false;
+      if (
+        options.all !== true &&
+        dangling === undefined &&
+        image.tags.length + image.digests.length === 0 &&
+        hasChild.has(image.id)
+      )
+        return false;
+      if (
+        before.some((time) => at >= time) ||
+        since.some((time) => at <= time) ||
+        until.some((time) => at * 1000 >= time)
+      )
+        return false;
+      if (!matchesLabels(image.config.config?.Labels, filters["label"] ?? [])) return false;
+      return references.length === 0 || references.some((pattern) => matchesReference(image, pattern));
+    })
+    .map((image) =>
+      imageSummary(images, image, options.sharedSize === undefined ? {} : { sharedSize: options.sharedSize }),
+    )
+    .sort((a, b) => b.Created - a.Created);
+}

@@ -1,0 +1,260 @@
+import { existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { HostConfig } from "#api/docker/container-types.ts";
+import { GantryError } from "#base/errors.ts";
+import { capabilitySet } from "./capabilities.ts";
+import type { Container } from "./container.ts";
+import { parseTmpfs } from "./mount-spec.ts";
+import { resolveUser } from "./passwd.ts";
+import { resolveInRoot } from "./rooted.ts";
+import type {
+  DevicePlan,
+  LaunchPlan,
+  LogPlan,
+  NamespacePlan,
+  PlannedMount,
+  ProcessPlan,
+} from "#api/container-runtime.ts";
+
+export interface LaunchPlanInput {
+  container: Container;
+  /** The mounted root. */
+  rootfs: string;
+  netnsPath: string | undefined;
+  /** From `--link`. */
+  linkEnv: string[];
+  /** Relative to the controllers' root, e.g. `gantry-default`. */
+  cgroupParent: string;
+  /** Sockets and namespaces of other containers and sandboxes. */
+  namespaces: Omit<NamespacePlan, "network">;
+  /** Where another container's or the sandbox's /dev/shm stands. */
+  shmPath: string | undefined;
+  log: LogPlan;
+  defaultUlimits: HostConfig["Ulimits"];
+}
+
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const mebibyte = 1024 * 1024;
+
+/** How a container is started, from its record: pure but for looking into the root and at devices. */
+export function launchPlan(input: LaunchPlanInput): LaunchPlan {
+  const { container, rootfs, netnsPath } = input;
+  const { record, hostConfig: host } = container;
+  const config = record.Config;
+  const security = securityOptions(host);
+  const privileged = host.Privileged === true;
+  return {
+    id: container.id,
+    rootfs,
+    readonlyRootfs: host.ReadonlyRootfs === true,
+    hostname: host.UTSMode === "host" ? "" : (config.Hostname ?? ""),
+    domainname: config.Domainname ?? "",
+    process: processPlan(input),
+    namespaces: {
+      ...input.namespaces,
+      network: netnsPath === undefined ? { kind: "host" } : { kind: "path", path: netnsPath },
+    },
+    mounts: mounts(input),
+    shmSize: input.shmPath === undefined && host.IpcMode !== "none" ? host.ShmSize || 64 * mebibyte : 0,
+    devices: devices(host.Devices ?? []),
+    privileged,
+    cgroupPath: `${host.CgroupParent || `${input.cgroupParent}/docker`}/${container.id}`.replace(/^\/+/, ""),
+    resources: { ...host, Ulimits: mergeUlimits(host.Ulimits, input.defaultUlimits) },
+    oomScoreAdj: host.OomScoreAdj ?? 0,
+    sysctls: { ...host.Sysctls },
+    maskedPaths: privileged || security.systemPaths ? [] : (host.MaskedPaths ?? undefined),
+    readonlyPaths: privileged || security.systemPaths ? [] : (host.ReadonlyPaths ?? undefined),
+    seccomp: privileged ? "unconfined" : security.seccomp,
+    rootfsPropagation: "",
+    init: host.Init === true,
+    annotations: { ...host.Annotations },
+    openStdin: config.OpenStdin === true,
+    stdinOnce: config.StdinOnce === true,
+    log: input.log,
+  };
+}
+
+function mergeUlimits(own: HostConfig["Ulimits"], defaults: HostConfig["Ulimits"]): NonNullable<HostConfig["Ulimits"]> {
+  const out = new Map((defaults ?? []).map((limit) => [limit.Name, limit]));
+  for (const limit of own ?? []) out.set(limit.Name, limit);
+  return [...out.values()];
+}
+
+interface SecurityOptions {
+  noNewPrivileges: boolean;
+  seccomp: LaunchPlan["seccomp"];
+  systemPaths: boolean;
+}
+
+export function securityOptions(host: HostConfig): SecurityOptions {
+  const out: SecurityOptions = { noNewPrivileges: false, seccomp: "default", systemPaths: false };
+  for (const option of host.SecurityOpt ?? []) {
+    const [, name = "", value = ""] = /^([^=:]+)(?:[=:]([\s\S]*))?$/.exec(option) ?? [];
+    if (name === "no-new-privileges") out.noNewPrivileges = value !== "false";
+    if (name === "systempaths" && value === "unconfined") out.systemPaths = true;
+    if (name === "seccomp") {
+      if (value === "unconfined") out.seccomp = "unconfined";
+      else if (value !== "builtin" && value !== "default") {
+        try {
+          out.seccomp = { profile: JSON.parse(value) as unknown };
+        } catch {
+          throw new GantryError("invalid", `Decoding seccomp profile failed: ${value.slice(0, 80)}`);
+        }
+      }
+    }
+  }
+  return out;
+}
+
+/** What an exec or the first process runs as. */
+export function processPlan(input: Pick<LaunchPlanInput, "container" | "rootfs" | "linkEnv">): ProcessPlan {
+  const { record, hostConfig: host } = input.container;
+  const config = record.Config;
+  const user = resolveUser(input.rootfs, config.User ?? "", host.GroupAdd ?? []);
+  const isRoot = user.uid === 0;
+  const privileged = host.Privileged === true;
+  const capabilities = capabilitySet({ add: host.CapAdd ?? [], drop: host.CapDrop ?? [], privileged });
+  const size = host.ConsoleSize ?? [];
+  return {
+    args: [record.Path, ...record.Args],
+    env: environment(config.Env ?? [], {
+      hostname: config.Hostname ?? "",
+      tty: config.Tty === true,
+      home: user.home,
+      linkEnv: input.linkEnv,
+    }),
+    cwd: config.WorkingDir || "/",
+    uid: user.uid,
+    gid: user.gid,
+    additionalGids: user.additionalGids,
+    tty: config.Tty === true,
+    ...((size[0] ?? 0) > 0 ? { consoleSize: [size[0] as number, size[1] as number] as const } : {}),
+    capabilities: isRoot || privileged ? capabilities : capabilities,
+    noNewPrivileges: securityOptions(host).noNewPrivileges,
+  };
+}
+
+/** docker's order: its own variables, links, then the user's, of which the last of a name counts; `NAME` alone removes. */
+export function environment(
+  user: readonly string[],
+  facts: { hostname: string; tty: boolean; home: string; linkEnv: readonly string[] },
+): string[] {
+  const base = [defaultPath, `HOSTNAME=${facts.hostname}`, ...(facts.tty ? ["TERM=xterm"] : []), ...facts.linkEnv];
+  const out = new Map<string, string | undefined>();
+  for (const text of [...base, ...user]) {
+    const equals = text.indexOf("=");
+    if (equals < 0) out.delete(text);
+    else out.set(text.slice(0, equals), text.slice(equals + 1));
+  }
+  if (!out.has("HOME")) out.set("HOME", facts.home);
+  return [...out].map(([name, value]) => `${name}=${value}`);
+}
+
+function devices(wanted: NonNullable<HostConfig["Devices"]>): DevicePlan[] {
+  return wanted.flatMap(({ PathOnHost, PathInContainer, CgroupPermissions }) => {
+    const stats = statSync(PathOnHost, { throwIfNoEntry: false });
+    if (stats === undefined) {
+      throw new GantryError(
+        "internal",
+        `error gathering device information while adding custom device "${PathOnHost}": no such file or directory`,
+      );
+    }
+    const permissions = CgroupPermissions || "rwm";
+    if (!/^[rwm]+$/.test(permissions)) throw new GantryError("invalid", `invalid device mode: ${permissions}`);
+    if (stats.isDirectory()) {
+      return readdirSync(PathOnHost).map((name) => ({
+        hostPath: join(PathOnHost, name),
+        containerPath: join(PathInContainer, name),
+        permissions,
+      }));
+    }
+    if (!stats.isCharacterDevice() && !stats.isBlockDevice()) {
+      throw new GantryError(
+        "internal",
+        `error gathering device information while adding custom device "${PathOnHost}": not a device node`,
+      );
+    }
+    return [{ hostPath: PathOnHost, containerPath: PathInContainer || PathOnHost, permissions }];
+  });
+}
+
+function mounts(input: LaunchPlanInput): PlannedMount[] {
+  const { container, rootfs } = input;
+  const { record, hostConfig: host } = container;
+  const out: PlannedMount[] = [];
+  const taken = new Set(Object.keys(record.MountPoints));
+  const tmpfs = parseTmpfs(host.Tmpfs);
+  const writable = host.ReadonlyRootfs === true ? "ro" : "rw";
+  const file = (source: string, destination: string): void => {
+    if (source !== "" && !taken.has(destination)) {
+      out.push({ type: "bind", source, destination, options: ["rbind", writable, "rprivate"] });
+    }
+  };
+  file(record.ResolvConfPath, "/etc/resolv.conf");
+  file(record.HostnamePath, "/etc/hostname");
+  file(record.HostsPath, "/etc/hosts");
+  if (input.shmPath !== undefined && !taken.has("/dev/shm")) {
+    out.push({
+      type: "bind",
+      source: input.shmPath,
+      destination: "/dev/shm",
+      options: ["rbind", "rprivate", "nosuid", "noexec", "nodev"],
+    });
+  }
+  // Outer mount points before those inside them.
+  const points = Object.values(record.MountPoints).sort(
+    (a, b) => a.Destination.split("/").length - b.Destination.split("/").length,
+  );
+  for (const point of points) {
+    if (point.Type === "tmpfs") {
+      const options = point.Spec?.TmpfsOptions;
+      const list = [
+        "noexec",
+        "nosuid",
+        "nodev",
+        ...(options?.SizeBytes ? [`size=${options.SizeBytes}`] : []),
+        ...(options?.Mode ? [`mode=${options.Mode.toString(8)}`] : []),
+        ...(options?.Options ?? []).map((pair) => pair.join("=")),
+        ...(point.RW ? [] : ["ro"]),
+      ];
+      out.push({ type: "tmpfs", source: "tmpfs", destination: point.Destination, options: list });
+      continue;
+    }
+    const bind = point.Spec?.BindOptions?.NonRecursive === true ? "bind" : "rbind";
+    const options = [bind, point.RW ? "rw" : "ro", point.Propagation || "rprivate"];
+    out.push({ type: "bind", source: point.Source, destination: point.Destination, options });
+  }
+  for (const { destination, options } of tmpfs) out.push({ type: "tmpfs", source: "tmpfs", destination, options });
+  if (host.ReadonlyRootfs !== true) makeWorkingFolder(rootfs, container);
+  return out;
+}
+
+/** docker makes the working directory when the image has none. */
+function makeWorkingFolder(rootfs: string, container: Container): void {
+  const folder = container.record.Config.WorkingDir;
+  if (folder === undefined || folder === "" || folder === "/") return;
+  const path = resolveInRoot(rootfs, folder);
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) mkdirSync(path, { recursive: true, mode: 0o755 });
+  else if (!stats.isDirectory()) {
+    throw new GantryError("invalid", `Cannot mkdir: ${folder} is not a directory`);
+  }
+}
+
+/** A small init program of this machine for `--init`; docker's own name for it is docker-init. */
+export function findInit(): string | undefined {
+  return [
+    "/usr/libexec/docker/docker-init",
+    "/usr/bin/docker-init",
+    "/usr/sbin/docker-init",
+    "/usr/bin/tini-static",
+    "/usr/bin/catatonit",
+    "/usr/libexec/podman/catatonit",
+    "/usr/bin/dumb-init",
+  ].find((path) => existsSync(path) && isStatic(path));
+}
+
+function isStatic(path: string): boolean {
+  // A dynamic program would look for the container's own C library.
+  return !readFileSync(path).subarray(0, 4096).includes("/ld-");
+}

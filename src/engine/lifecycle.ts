@@ -1,0 +1,654 @@
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { ContainerRuntimePort, ExitFacts, NamespacePlan } from "#api/container-runtime.ts";
+import type { Clock } from "#base/clock.ts";
+import { errorMessage, GantryError, hasCode } from "#base/errors.ts";
+import { KeyedLock } from "#base/keyed-lock.ts";
+import type { Logger } from "#base/log.ts";
+import type { TaskGroup } from "#base/task-group.ts";
+import { mount, unmount } from "#host/mount.ts";
+import type { ImageService } from "#image/image-service.ts";
+import type { VolumeStore } from "#volume/volume-store.ts";
+import { containerAttributes } from "./container-attributes.ts";
+import type { Container, ContainerChange } from "./container.ts";
+import type { ContainerNetwork } from "./container-network.ts";
+import type { ContainerStore } from "./container-store.ts";
+import { parseSignal } from "./create-validation.ts";
+import type { EventLog } from "./event-log.ts";
+import { HealthMonitor } from "./health-monitor.ts";
+import { launchPlan } from "./launch-plan.ts";
+import { linkEnvironment } from "./link-environment.ts";
+import { logPlan } from "./log-plan.ts";
+import { nextRestart } from "./restart-policy.ts";
+import { launchFailure } from "./start-failure.ts";
+import { parseTime, rfc3339, zeroTime } from "./timestamps.ts";
+import type { EngineDefaults } from "./engine-options.ts";
+
+export interface LifecycleOptions {
+  runDir: string;
+  cgroupParent: string;
+  defaults: EngineDefaults;
+}
+
+/** What a pod's sandbox gives to its containers. */
+export interface SandboxJoin {
+  netnsPath: string | undefined;
+  namespaces: Omit<NamespacePlan, "network">;
+  shmPath: string | undefined;
+}
+
+export interface LifecycleParts {
+  log: Logger;
+  clock: Clock;
+  tasks: TaskGroup;
+  store: ContainerStore;
+  runtime: ContainerRuntimePort;
+  images: ImageService;
+  volumes: VolumeStore;
+  network: ContainerNetwork;
+  events: EventLog;
+  /** The sandbox of a pod container; throws when it is not there. */
+  sandbox: (sandboxId: string) => SandboxJoin;
+}
+
+const killWaitMs = 10_000;
+const mebibyte = 1024 * 1024;
+
+/** Starts, ends and removes containers. Whatever changes one runs under its lock; waiting for its end does not. */
+export class Lifecycle {
+  readonly lock = new KeyedLock();
+  readonly #options: LifecycleOptions;
+  readonly #parts: LifecycleParts;
+
+  constructor(options: LifecycleOptions, parts: LifecycleParts) {
+    this.#options = options;
+    this.#parts = parts;
+    const off = parts.runtime.onOom((id) => this.#outOfMemory(id));
+    parts.tasks.signal.addEventListener("abort", off, { once: true });
+  }
+
+  emit(container: Container, action: string, more: Record<string, string> = {}): void {
+    this.#parts.events.emit("container", action, container.id, { ...containerAttributes(container), ...more });
+  }
+
+  // ---- start
+
+  /** Throws `not-modified` when it runs, else docker's reasons. */
+  async start(container: Container): Promise<void> {
+    await this.lock.run(container.id, async () => {
+      const { state } = container;
+      if (container.isRemoving) {
+        throw new GantryError("conflict", "container is marked for removal and cannot be started");
+      }
+      if (state.Paused) throw new GantryError("conflict", "cannot start a paused container, try unpause instead");
+      if (container.isRunning) throw new GantryError("not-modified", `container ${container.id} is already running`);
+      container.cancelRestart?.();
+      container.record.HasBeenManuallyStopped = false;
+      container.record.RestartCount = 0;
+      container.restartDelay = 0;
+      await this.#launch(container);
+    });
+  }
+
+  async #launch(container: Container): Promise<void> {
+    const { record, state } = container;
+    container.stopRequested = false;
+    try {
+      const { pid } = await this.#bringUp(container);
+      Object.assign(state, {
+        Running: true,
+        Restarting: false,
+        Paused: false,
+        OOMKilled: false,
+        Dead: false,
+        Pid: pid,
+        ExitCode: 0,
+        Error: "",
+        StartedAt: rfc3339(this.#parts.clock.now()),
+        FinishedAt: state.FinishedAt || zeroTime,
+      });
+      record.HasBeenStartedBefore = true;
+      this.#startHealth(container);
+      await this.#parts.store.save(container);
+      this.#watch(container);
+      await this.#parts.runtime.start(container.id);
+    } catch (error) {
+      await this.#failed(container, error);
+    }
+    container.changes.emit("started");
+    this.emit(container, "start");
+  }
+
+  async #failed(container: Container, error: unknown): Promise<never> {
+    const { state } = container;
+    const failure = launchFailure(error);
+    container.health?.stop();
+    container.health = undefined;
+    delete state.Health;
+    await this.#takeDown(container).catch((cause: unknown) => {
+      this.#parts.log.error("A container that could not start was not cleaned up.", {
+        container: container.id,
+        error: cause,
+      });
+    });
+    Object.assign(state, {
+      Running: false,
+      Restarting: false,
+      Pid: 0,
+      ExitCode: failure.exitCode,
+      Error: failure.message,
+    });
+    if (state.StartedAt !== zeroTime && state.FinishedAt === zeroTime)
+      state.FinishedAt = rfc3339(this.#parts.clock.now());
+    container.lastExit = { exitCode: failure.exitCode, error: failure.message };
+    await this.#parts.store.save(container);
+    container.pendingAttach.clear();
+    container.changes.emit("exited");
+    if (container.hostConfig.AutoRemove === true) this.#removeLater(container);
+    throw failure.error;
+  }
+
+  async #bringUp(container: Container): Promise<{ pid: number }> {
+    const { images, network, runtime, volumes } = this.#parts;
+    const { record, hostConfig } = container;
+    const sandboxId = record.Gantry.pod?.sandboxId;
+    const snapshot = await images.snapshots.get(container.id);
+    if (snapshot === undefined) throw new GantryError("internal", `the root file system of ${container.id} is missing`);
+    const rootfs = images.snapshots.mount(snapshot);
+    for (const point of Object.values(record.MountPoints)) {
+      if (point.Type === "volume") await volumes.acquire(point.Name as string, container.id);
+      else if (point.Type === "bind") await makeBindSource(point);
+    }
+    const join = sandboxId === undefined ? await this.#join(container) : this.#parts.sandbox(sandboxId);
+    if (sandboxId === undefined) {
+      await Promise.all([
+        writeFile(record.HostnamePath, `${record.Config.Hostname}\n`),
+        writeFile(record.HostsPath, ""),
+        writeFile(record.ResolvConfPath, network.resolvConf(container)),
+      ]);
+    }
+    const plan = launchPlan({
+      container,
+      rootfs,
+      netnsPath: join.netnsPath,
+      linkEnv: sandboxId === undefined ? linkEnvironment(network.links(container)) : [],
+      cgroupParent: this.#options.cgroupParent,
+      namespaces: join.namespaces,
+      shmPath: join.shmPath,
+      log: logPlan(container, this.#options.defaults),
+      defaultUlimits: this.#options.defaults.ulimits,
+    });
+    // The interface is plumbed while the runtime sets the process up: they need the same namespace, not each other.
+    const [created, connected] = await Promise.allSettled([
+      runtime.create(plan),
+      sandboxId === undefined ? this.#connect(container, hostConfig.NetworkMode) : Promise.resolve(),
+    ]);
+    if (connected.status === "rejected") throw connected.reason;
+    if (created.status === "rejected") throw created.reason;
+    // A set's iteration also meets what is added meanwhile.
+    for (const attach of container.pendingAttach) {
+      container.pendingAttach.delete(attach);
+      await attach();
+    }
+    return created.value;
+  }
+
+  async #connect(container: Container, mode: string | undefined): Promise<void> {
+    const { network, store } = this.#parts;
+    await network.connectAll(container);
+    if (mode?.startsWith("container:")) {
+      const other = store.resolve(mode.slice("container:".length));
+      container.record.HostsPath = other.record.HostsPath;
+      container.record.HostnamePath = other.record.HostnamePath;
+      container.record.ResolvConfPath = other.record.ResolvConfPath;
+      return;
+    }
+    network.writeHosts(container);
+  }
+
+  /** The namespaces of a docker container, by its modes. */
+  async #join(container: Container): Promise<SandboxJoin> {
+    const { hostConfig } = container;
+    const { path } = await this.#parts.network.prepare(container);
+    const of = (mode: string, what: string): { kind: "path"; path: string; id: string } => {
+      const other = this.#parts.store.resolve(mode.slice("container:".length));
+      if (!other.isRunning)
+        throw new GantryError(
+          "conflict",
+          `cannot join ${what.toUpperCase()} namespace of a non running container: container ${other.id} is not running`,
+        );
+      return { kind: "path", path: `/proc/${other.state.Pid}/ns/${what}`, id: other.id };
+    };
+    const pid = hostConfig.PidMode ?? "";
+    const ipc = hostConfig.IpcMode ?? "";
+    const ipcOther = ipc.startsWith("container:") ? of(ipc, "ipc") : undefined;
+    let shmPath: string | undefined;
+    if (ipc === "host") shmPath = "/dev/shm";
+    else if (ipcOther !== undefined) shmPath = this.#shmPath(ipcOther.id);
+    else if (ipc === "shareable") shmPath = await this.#makeShm(container);
+    return {
+      netnsPath: path,
+      shmPath,
+      namespaces: {
+        pid: pid === "host" ? { kind: "host" } : pid.startsWith("container:") ? of(pid, "pid") : { kind: "new" },
+        ipc: ipc === "host" ? { kind: "host" } : (ipcOther ?? { kind: "new" }),
+        uts: hostConfig.UTSMode === "host" ? { kind: "host" } : { kind: "new" },
+        cgroup: hostConfig.CgroupnsMode === "private" ? { kind: "new" } : { kind: "host" },
+      },
+    };
+  }
+
+  #shmPath(id: string): string {
+    return join(this.#parts.store.folder(id), "mounts", "shm");
+  }
+
+  async #makeShm(container: Container): Promise<string> {
+    const path = this.#shmPath(container.id);
+    await mkdir(path, { recursive: true });
+    while (unmount(path)) continue;
+    const size = container.hostConfig.ShmSize || 64 * mebibyte;
+    mount({ source: "shm", target: path, type: "tmpfs", flags: 2 | 4 | 8, data: `mode=1777,size=${size}` });
+    return path;
+  }
+
+  #startHealth(container: Container): void {
+    container.health?.stop();
+    container.health = HealthMonitor.for(container, {
+      clock: this.#parts.clock,
+      tasks: this.#parts.tasks,
+      runtime: this.#parts.runtime,
+      rootfs: () => this.rootfs(container),
+      onChange: async (status) => {
+        if (status !== undefined) this.emit(container, `health_status: ${status}`);
+        await this.#parts.store.save(container);
+      },
+      onExec: (action, more) => this.emit(container, action, more),
+    });
+  }
+
+  /** Where a container's root is mounted. */
+  rootfs(container: Container): string {
+    return join(this.#parts.images.snapshots.root, container.id, "merged");
+  }
+
+  // ---- the end of a process
+
+  #watch(container: Container): void {
+    const { runtime, tasks } = this.#parts;
+    const { signal } = tasks;
+    const stopped = new Promise<undefined>((resolve) => {
+      if (signal.aborted) resolve(undefined);
+      else signal.addEventListener("abort", () => resolve(undefined), { once: true });
+    });
+    const startedAt = container.state.StartedAt;
+    tasks.run(`exit of ${container.id.slice(0, 12)}`, async () => {
+      const exit = await Promise.race([runtime.exited(container.id), stopped]);
+      if (exit === undefined) return;
+      await this.lock.run(container.id, async () => {
+        // Another process has taken its place when a start failed half-way.
+        if (container.state.StartedAt === startedAt && container.isRunning) await this.#exited(container, exit);
+      });
+    });
+  }
+
+  async #exited(container: Container, exit: ExitFacts): Promise<void> {
+    const { clock, log, store } = this.#parts;
+    const { record, state, hostConfig } = container;
+    container.health?.stop();
+    container.health = undefined;
+    const finishedAt = exit.finishedAt || clock.now();
+    const ranMs = finishedAt - parseTime(state.StartedAt);
+    await this.#takeDown(container).catch((error: unknown) => {
+      log.error("A container that ended was not cleaned up wholly.", { container: container.id, error });
+    });
+    const isOom = exit.oomKilled || state.OOMKilled;
+    Object.assign(state, {
+      Running: false,
+      Paused: false,
+      Restarting: false,
+      Pid: 0,
+      ExitCode: exit.exitCode,
+      OOMKilled: isOom,
+      FinishedAt: rfc3339(finishedAt),
+      Error: "",
+    });
+    if (state.Health !== undefined && state.Health.Status !== "none") state.Health.Status = "unhealthy";
+    container.lastExit = { exitCode: exit.exitCode, error: "" };
+    const delay = container.isPod
+      ? undefined
+      : nextRestart(hostConfig.RestartPolicy, {
+          exitCode: exit.exitCode,
+          stoppedByUser: container.stopRequested || record.HasBeenManuallyStopped,
+          restartCount: record.RestartCount,
+          ranMs,
+          lastDelayMs: container.restartDelay,
+        });
+    if (delay !== undefined) Object.assign(state, { Running: true, Restarting: true });
+    await store.save(container);
+    this.emit(container, "die", { exitCode: String(exit.exitCode), execDuration: String(Math.trunc(ranMs / 1000)) });
+    container.changes.emit("exited");
+    if (delay !== undefined) this.#restartLater(container, delay);
+    else if (hostConfig.AutoRemove === true) await this.#remove(container, { volumes: true });
+  }
+
+  /** Takes the process's surroundings away. Safe to repeat, and for what was never there. */
+  async #takeDown(container: Container): Promise<void> {
+    const { images, network, runtime, volumes } = this.#parts;
+    const isPod = container.isPod;
+    for (const exec of container.execs.values()) exec.containerEnded();
+    await Promise.all([runtime.delete(container.id), isPod ? undefined : network.release(container)]);
+    images.snapshots.unmount(container.id);
+    if (container.hostConfig.IpcMode === "shareable") while (unmount(this.#shmPath(container.id))) continue;
+    for (const point of Object.values(container.record.MountPoints)) {
+      if (point.Type === "volume") await volumes.release(point.Name as string, container.id);
+    }
+  }
+
+  #restartLater(container: Container, delayMs: number): void {
+    container.restartDelay = delayMs;
+    const cancel = this.#parts.tasks.after(`restart of ${container.id.slice(0, 12)}`, delayMs, async () => {
+      await this.lock.run(container.id, async () => {
+        if (container.cancelRestart !== cancelled || container.isRemoving) return;
+        container.cancelRestart = undefined;
+        container.record.RestartCount++;
+        try {
+          await this.#launch(container);
+        } catch (error) {
+          this.#parts.log.warn("A container could not be restarted.", { container: container.id, error });
+        }
+      });
+    });
+    const cancelled = (): void => {
+      container.cancelRestart = undefined;
+      cancel();
+    };
+    container.cancelRestart = cancelled;
+  }
+
+  #outOfMemory(id: string): void {
+    const container = this.#parts.store.byId(id);
+    if (container === undefined || !container.isRunning) return;
+    container.state.OOMKilled = true;
+    this.emit(container, "oom");
+  }
+
+  // ---- stop, kill, pause
+
+  /** Waits until the container has ended; false when the time is over first. */
+  async untilEnded(container: Container, ms: number): Promise<boolean> {
+    if (!container.state.Running) return true;
+    return new Promise((resolve) => {
+      const done = (result: boolean): void => {
+        off();
+        clearTimeout(timer);
+        resolve(result);
+      };
+      const off = container.changes.on((change: ContainerChange) => {
+        if (change === "exited" || change === "removed") done(true);
+      });
+      const timer = Number.isFinite(ms) ? setTimeout(() => done(false), Math.min(ms, 2 ** 31 - 1)) : undefined;
+    });
+  }
+
+  /** A restart that waits is called off: the container has ended. */
+  async #cancelRestart(container: Container): Promise<boolean> {
+    return this.lock.run(container.id, async () => {
+      if (!container.state.Restarting) return false;
+      container.cancelRestart?.();
+      Object.assign(container.state, { Running: false, Restarting: false });
+      await this.#parts.store.save(container);
+      container.changes.emit("exited");
+      return true;
+    });
+  }
+
+  /** Ends a container: its stop signal, then SIGKILL after `timeoutSeconds` (-1: never). */
+  async stop(
+    container: Container,
+    options: { timeout?: number | undefined; signal?: string | undefined } = {},
+  ): Promise<void> {
+    if (!container.state.Running) throw new GantryError("not-modified", `container ${container.id} is already stopped`);
+    const config = container.record.Config;
+    const signal = parseSignal(options.signal || config.StopSignal || "SIGTERM");
+    const timeout = options.timeout ?? config.StopTimeout ?? 10;
+    await this.#markStopped(container);
+    if (!(await this.#cancelRestart(container))) {
+      await this.#signal(container, signal);
+      const isEnded = await this.untilEnded(container, timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1000);
+      if (!isEnded) await this.#killAndWait(container);
+    }
+    this.emit(container, "stop");
+  }
+
+  async #markStopped(container: Container): Promise<void> {
+    container.stopRequested = true;
+    if (container.record.HasBeenManuallyStopped) return;
+    container.record.HasBeenManuallyStopped = true;
+    await this.#parts.store.save(container);
+  }
+
+  async #signal(container: Container, signal: number): Promise<void> {
+    const { runtime, store } = this.#parts;
+    await runtime.kill(container.id, signal);
+    this.emit(container, "kill", { signal: String(signal) });
+    if (!container.state.Paused) return;
+    await this.lock.run(container.id, async () => {
+      if (!container.state.Paused) return;
+      await runtime.resume(container.id);
+      container.state.Paused = false;
+      await store.save(container);
+    });
+  }
+
+  async #killAndWait(container: Container): Promise<void> {
+    await this.#signal(container, 9);
+    if (await this.untilEnded(container, killWaitMs)) return;
+    await this.#parts.runtime.kill(container.id, 9, true);
+    if (await this.untilEnded(container, killWaitMs)) return;
+    throw new GantryError("internal", `tried to kill container, but did not receive an exit event`);
+  }
+
+  async kill(container: Container, signalText: string | undefined): Promise<void> {
+    const signal = parseSignal(signalText || "SIGKILL");
+    if (!container.state.Running) {
+      throw new GantryError(
+        "conflict",
+        `cannot kill container: ${container.name}: container ${container.id} is not running`,
+      );
+    }
+    const own = container.record.Config.StopSignal ?? "";
+    if (own === "" || signal === 9 || parseSignal(own) === signal) await this.#markStopped(container);
+    if (await this.#cancelRestart(container)) return;
+    if (signal === 9) await this.#killAndWait(container);
+    else await this.#signal(container, signal);
+  }
+
+  async restart(
+    container: Container,
+    options: { timeout?: number | undefined; signal?: string | undefined },
+  ): Promise<void> {
+    if (container.state.Running) {
+      const { AutoRemove } = container.hostConfig;
+      container.hostConfig.AutoRemove = false;
+      try {
+        await this.stop(container, options);
+      } catch (error) {
+        if (!hasCode(error, "not-modified")) throw error;
+      } finally {
+        if (AutoRemove !== undefined) container.hostConfig.AutoRemove = AutoRemove;
+      }
+    }
+    await this.start(container);
+    this.emit(container, "restart");
+  }
+
+  async pause(container: Container): Promise<void> {
+    await this.lock.run(container.id, async () => {
+      const { state, id } = container;
+      if (!state.Running) throw new GantryError("conflict", `container ${id} is not running`);
+      if (state.Paused) throw new GantryError("conflict", `container ${id} is already paused`);
+      if (state.Restarting)
+        throw new GantryError("conflict", `Container ${id} is restarting, wait until the container is running`);
+      await this.#parts.runtime.pause(id);
+      state.Paused = true;
+      await this.#parts.store.save(container);
+      this.emit(container, "pause");
+    });
+  }
+
+  async unpause(container: Container): Promise<void> {
+    await this.lock.run(container.id, async () => {
+      const { state, id } = container;
+      if (!state.Paused) throw new GantryError("conflict", `Container ${id} is not paused`);
+      await this.#parts.runtime.resume(id);
+      state.Paused = false;
+      await this.#parts.store.save(container);
+      this.emit(container, "unpause");
+    });
+  }
+
+  // ---- remove
+
+  async remove(
+    container: Container,
+    options: { force?: boolean | undefined; volumes?: boolean | undefined } = {},
+  ): Promise<void> {
+    const { id, state } = container;
+    if (container.isRemoving) throw new GantryError("conflict", `removal of container ${id} is already in progress`);
+    if (state.Running && options.force !== true) {
+      const hint = state.Paused
+        ? "container is paused and must be unpaused first"
+        : `container is ${state.Status}: stop the container before removing or force remove`;
+      throw new GantryError("conflict", `cannot remove container "/${container.name}": ${hint}`);
+    }
+    if (state.Running) {
+      await this.#markStopped(container);
+      if (!(await this.#cancelRestart(container))) await this.#killAndWait(container);
+    }
+    await this.lock.run(id, async () => this.#remove(container, { volumes: options.volumes === true }));
+  }
+
+  #removeLater(container: Container): void {
+    this.#parts.tasks.run(`removal of ${container.id.slice(0, 12)}`, () =>
+      this.lock.run(container.id, () => this.#remove(container, { volumes: true })),
+    );
+  }
+
+  /** Under the lock. A crash in the middle is finished by the next start. */
+  async #remove(container: Container, options: { volumes: boolean }): Promise<void> {
+    const { images, store, volumes } = this.#parts;
+    if (container.isRemoving) return;
+    container.isRemoving = true;
+    container.state.RemovalInProgress = true;
+    container.record.Gantry.phase = "removing";
+    try {
+      await store.save(container);
+      await this.#takeDown(container);
+      await images.snapshots.remove(container.id);
+      const logFolder = container.record.LogPath;
+      await store.remove(container);
+      if (container.isPod && logFolder !== "") await rm(logFolder, { force: true });
+    } catch (error) {
+      container.isRemoving = false;
+      Object.assign(container.state, { RemovalInProgress: false, Dead: true });
+      throw new GantryError(
+        "internal",
+        `container ${container.id}: driver "overlay2" failed to remove root filesystem: ${errorMessage(error)}`,
+        { cause: error },
+      );
+    }
+    if (options.volumes) {
+      for (const point of Object.values(container.record.MountPoints)) {
+        if (point.Type !== "volume" || point.Name === undefined || !isAnonymous(point)) continue;
+        await volumes.remove(point.Name, true).catch((error: unknown) => {
+          if (!hasCode(error, "conflict"))
+            this.#parts.log.warn("A volume could not be removed.", { volume: point.Name, error });
+        });
+      }
+    }
+    this.emit(container, "destroy");
+    container.changes.emit("removed");
+  }
+
+  // ---- after a restart of ours
+
+  /**
+   * What became of a container while nobody looked, as far as it has to be known before the networks come back.
+   * Returns whether its process lives.
+   */
+  async inspectAtStart(container: Container): Promise<boolean> {
+    const { runtime, store, clock } = this.#parts;
+    const { state } = container;
+    const found = await runtime.state(container.id);
+    if (found.state === "running" || found.state === "paused") {
+      const startedAt = state.StartedAt === zeroTime || !state.Running ? rfc3339(clock.now()) : state.StartedAt;
+      Object.assign(state, {
+        Running: true,
+        Restarting: false,
+        Paused: found.state === "paused",
+        Pid: found.pid,
+        StartedAt: startedAt,
+      });
+      await store.save(container);
+      return true;
+    }
+    // A process that was created and never let go belongs to a start that nobody waits for any more.
+    if (found.state === "created") await runtime.delete(container.id);
+    return false;
+  }
+
+  /** Follows a container that lives on. */
+  resume(container: Container): void {
+    this.#startHealth(container);
+    this.#watch(container);
+  }
+
+  /** Settles a container whose process has gone: its exit, its restart policy, its removal. */
+  async settleAtStart(container: Container): Promise<void> {
+    const { runtime, clock, store } = this.#parts;
+    const { record, state, hostConfig } = container;
+    await this.lock.run(container.id, async () => {
+      if (record.Gantry.phase !== "ready")
+        return this.#remove(container, { volumes: record.Gantry.phase === "creating" });
+      const found = await runtime.state(container.id);
+      if (state.Running && !state.Restarting) {
+        const exit: ExitFacts =
+          found.state === "exited" ? found.exit : { exitCode: 255, oomKilled: false, finishedAt: clock.now() };
+        return this.#exited(container, exit);
+      }
+      await this.#takeDown(container);
+      if (hostConfig.AutoRemove === true && record.HasBeenStartedBefore)
+        return this.#remove(container, { volumes: true });
+      const wasRestarting = state.Restarting;
+      Object.assign(state, { Running: false, Restarting: false, Paused: false, Pid: 0 });
+      const policy = hostConfig.RestartPolicy?.Name ?? "no";
+      const isDue =
+        wasRestarting ||
+        (policy === "always" && record.HasBeenStartedBefore) ||
+        (policy === "unless-stopped" && record.HasBeenStartedBefore && !record.HasBeenManuallyStopped);
+      if (isDue && !container.isPod) {
+        Object.assign(state, { Running: true, Restarting: true });
+        this.#restartLater(container, 0);
+      }
+      await store.save(container);
+    });
+  }
+}
+
+function isAnonymous(point: { Name?: string; Spec?: { Source?: string } }): boolean {
+  return /^[a-f0-9]{64}$/.test(point.Name ?? "") && (point.Spec?.Source ?? "") === "";
+}
+
+async function makeBindSource(point: { Source: string; Spec?: unknown }): Promise<void> {
+  if (point.Spec !== undefined) return;
+  await mkdir(point.Source, { recursive: true, mode: 0o755 }).catch((error: NodeJS.ErrnoException) => {
+    // A file, a socket or a device is a good source, too.
+    if (error.code !== "EEXIST") {
+      throw new GantryError(
+        "internal",
+        `error while creating mount source path '${point.Source}': mkdir ${point.Source}: ${error.code === "ENOTDIR" ? "not a directory" : error.message}`,
+        { cause: error },
+      );
+    }
+  });
+}

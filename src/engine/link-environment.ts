@@ -1,0 +1,36 @@
+import type { Container } from "./container.ts";
+import { parsePortKey } from "./port-spec.ts";
+
+interface Link {
+  name: string;
+  alias: string;
+  ip: string;
+  container: Container;
+}
+
+/** The variables of `--link` on the default bridge: `DB_PORT_5432_TCP_ADDR` and its kin, and the other's own as `DB_ENV_…`. */
+export function linkEnvironment(links: readonly Link[]): string[] {
+  return links.flatMap(({ name, alias, ip, container }) => {
+    const prefix = alias.toUpperCase().replaceAll("-", "_");
+    const ports = Object.keys(container.record.Config.ExposedPorts ?? {})
+      .map(parsePortKey)
+      .sort((a, b) => a.from - b.from);
+    const out = [`${prefix}_NAME=/${name}/${alias}`];
+    const [first] = ports;
+    if (first !== undefined) out.push(`${prefix}_PORT=${first.protocol}://${ip}:${first.from}`);
+    for (const { from, protocol } of ports) {
+      const port = `${prefix}_PORT_${from}_${protocol.toUpperCase()}`;
+      out.push(
+        `${port}=${protocol}://${ip}:${from}`,
+        `${port}_ADDR=${ip}`,
+        `${port}_PORT=${from}`,
+        `${port}_PROTO=${protocol}`,
+      );
+    }
+    for (const text of container.record.Config.Env ?? []) {
+      const key = text.split("=", 1)[0];
+      if (key !== "HOME" && key !== "PATH") out.push(`${prefix}_ENV_${text}`);
+    }
+    return out;
+  });
+}

@@ -1,0 +1,96 @@
+import { hostname } from "node:os";
+import { readFileSync } from "node:fs";
+import type { ContainerCreateBody, HostConfig, MountSpec, Resources } from "#api/docker/container-types.ts";
+import type { ContainerMount, ContainerResources, PodContainerConfig } from "#api/pod-runtime.ts";
+import type { Image } from "#image/image-store.ts";
+import type { SandboxRecord } from "./sandbox-store.ts";
+
+const propagationOf: Record<ContainerMount["propagation"], string> = {
+  private: "rprivate",
+  "host-to-container": "rslave",
+  bidirectional: "rshared",
+};
+
+/** A pod's limits in docker's words. */
+export function resourcesOf(resources: ContainerResources): Resources {
+  const period = resources.cpuPeriod ?? 100_000;
+  return {
+    ...(resources.cpuShares ? { CpuShares: resources.cpuShares } : {}),
+    ...(resources.cpuQuota !== undefined && resources.cpuQuota > 0
+      ? { CpuQuota: resources.cpuQuota, CpuPeriod: period }
+      : {}),
+    // Kubernetes has no swap limit of its own: none beyond the memory.
+    ...(resources.memoryLimitBytes
+      ? { Memory: resources.memoryLimitBytes, MemorySwap: resources.memoryLimitBytes }
+      : {}),
+    ...(resources.pidsLimit ? { PidsLimit: resources.pidsLimit } : {}),
+  };
+}
+
+function seccompOption(profile: string): string[] {
+  if (profile === "" || profile === "unconfined") return ["seccomp=unconfined"];
+  if (profile.startsWith("localhost/")) return [`seccomp=${readFileSync(profile.slice("localhost/".length), "utf8")}`];
+  return [];
+}
+
+/** A pod's container as a docker container that joins its sandbox: one way to start both. */
+export function createBodyOf(config: PodContainerConfig, sandbox: SandboxRecord, image: Image): ContainerCreateBody {
+  const { security } = config;
+  const entrypoint = config.command.length > 0 ? config.command : (image.config.config?.Entrypoint ?? []);
+  const cmd = config.args.length > 0 ? config.args : config.command.length > 0 ? [] : (image.config.config?.Cmd ?? []);
+  const user =
+    security.runAsUser === undefined
+      ? undefined
+      : `${security.runAsUser}${security.runAsGroup === undefined ? "" : `:${security.runAsGroup}`}`;
+  const mounts: MountSpec[] = config.mounts.map((mount) => ({
+    Type: "bind",
+    Source: mount.hostPath,
+    Target: mount.containerPath,
+    ReadOnly: mount.readOnly,
+    BindOptions: { Propagation: propagationOf[mount.propagation] },
+  }));
+  const host: HostConfig = {
+    ...resourcesOf(config.resources),
+    OomScoreAdj: config.resources.oomScoreAdj ?? 0,
+    CgroupParent: sandbox.config.cgroupParent,
+    NetworkMode: "none",
+    Mounts: mounts,
+    Devices: config.devices.map(({ hostPath, containerPath, permissions }) => ({
+      PathOnHost: hostPath,
+      PathInContainer: containerPath,
+      CgroupPermissions: permissions,
+    })),
+    Privileged: security.privileged,
+    ReadonlyRootfs: security.readOnlyRootFilesystem,
+    CapAdd: security.capabilitiesAdd,
+    CapDrop: security.capabilitiesDrop,
+    GroupAdd: security.supplementalGroups.map(String),
+    SecurityOpt: [
+      ...(security.noNewPrivileges ? ["no-new-privileges"] : []),
+      ...seccompOption(security.seccompProfile),
+    ],
+    RestartPolicy: { Name: "no" },
+    LogConfig: { Type: "json-file", Config: {} },
+  };
+  return {
+    Hostname: (sandbox.config.hostNetwork ? hostname() : sandbox.config.hostname).slice(0, 63),
+    ...(user === undefined ? {} : { User: user }),
+    Env: config.env.map(({ name, value }) => `${name}=${value}`),
+    Entrypoint: entrypoint,
+    Cmd: cmd,
+    Image: image.id,
+    ...(config.workingDir ? { WorkingDir: config.workingDir } : {}),
+    Tty: config.tty,
+    OpenStdin: config.stdin,
+    StdinOnce: config.stdinOnce,
+    Labels: {
+      ...config.labels,
+      "io.kubernetes.container.name": config.metadata.name,
+      "io.kubernetes.pod.name": sandbox.config.metadata.name,
+      "io.kubernetes.pod.namespace": sandbox.config.metadata.namespace,
+      "io.kubernetes.pod.uid": sandbox.config.metadata.uid,
+    },
+    ...(config.stopSignal ? { StopSignal: config.stopSignal } : {}),
+    HostConfig: host,
+  };
+}
