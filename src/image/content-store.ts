@@ -22,6 +22,9 @@ export interface Blob {
   size: number;
 }
 
+/** A download that was not taken up again for so long is removed at start. */
+const partialLifeMs = 24 * 3600 * 1000;
+
 /**
  * Content by digest, as an OCI image layout keeps it on disk (`oci-layout`, `blobs/sha256/…`). What is there
  * is whole and right: content is written beside, verified, synced and then renamed into place.
@@ -47,7 +50,22 @@ export class ContentStore {
     await mkdir(this.#blobs, { recursive: true, mode: 0o700 });
     await rm(this.#ingest, { recursive: true, force: true });
     await mkdir(this.#ingest, { recursive: true, mode: 0o700 });
+    await this.#dropOldPartials();
     await writeFile(join(this.root, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}\n');
+  }
+
+  async #dropOldPartials(): Promise<void> {
+    const folder = join(this.root, "partial");
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(folder)) {
+      const { mtimeMs } = await stat(join(folder, name));
+      if (Date.now() - mtimeMs > partialLifeMs) await rm(join(folder, name), { force: true });
+    }
+  }
+
+  /** Where the begun download of a blob is kept, also over a restart. */
+  partialPath(digest: Digest): string {
+    return join(this.root, "partial", hexOf(digest));
   }
 
   path(digest: Digest): string {

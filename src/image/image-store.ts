@@ -206,6 +206,18 @@ export class ImageStore {
     });
   }
 
+  /** Gives an image another manifest for the same config (its layers compressed), and a name by its digest. */
+  setManifest(id: Digest, manifest: Descriptor, digest: string): Promise<void> {
+    return this.#lock.run("index", async () => {
+      const image = this.#images.get(id);
+      if (image === undefined) return;
+      const loaded = await this.#load(manifest, id);
+      const digests = image.digests.includes(digest) ? image.digests : [...image.digests, digest];
+      this.#enter({ ...image, ...loaded, digests });
+      await this.#save();
+    });
+  }
+
   /** Points a name at an image. `reference` has a tag. */
   tag(id: Digest, reference: string): Promise<void> {
     return this.#lock.run("index", async () => {

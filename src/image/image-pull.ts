@@ -1,0 +1,260 @@
+import type { ProgressMessage } from "#api/docker/object-types.ts";
+import { GantryError } from "#base/errors.ts";
+import type { Digest } from "#base/ids.ts";
+import { downloadBlob } from "./blob-download.ts";
+import { asDigest, chainIds, hexOf } from "./digest.ts";
+import type { Image, ImageStore } from "./image-store.ts";
+import { type Descriptor, type ImageIndex, type Platform, compressionOf, hostPlatform } from "./oci.ts";
+import { maxManifestBytes, parseImageConfig, parseManifestOrIndex } from "./oci-parse.ts";
+import { type ImageReference, canonicalString, familiarString, repositoryOf, withDefaultTag } from "./reference.ts";
+import type { RegistryCredentials } from "./registry-auth.ts";
+import type { RegistryClient, RemoteManifest, Repository } from "./registry-client.ts";
+import { pullError } from "./registry-errors.ts";
+
+export interface PullImageOptions {
+  credentials?: RegistryCredentials | undefined;
+  /** `linux/arm64/v8`; default: this machine's. */
+  platform?: string | undefined;
+  progress?: (message: ProgressMessage) => void;
+  signal?: AbortSignal | undefined;
+}
+
+export interface PullParts {
+  images: ImageStore;
+  client: RegistryClient;
+}
+
+/** Least time between two lines of progress of one layer. */
+const progressMs = 100;
+
+const shortId = (digest: string): string => hexOf(digest).slice(0, 12);
+
+/** `linux/arm64/v8` as a platform. Throws `invalid`. */
+export function parsePlatform(text: string): Platform {
+  const parts = text.toLowerCase().split("/");
+  if (parts.length > 3 || parts.some((part) => !/^[a-z0-9_.-]+$/.test(part)))
+    throw new GantryError(
+      "invalid",
+      `${JSON.stringify(text)} is an invalid component of ${JSON.stringify(text)}: platform specifier component must match "^[A-Za-z0-9_.-]+$": invalid argument`,
+    );
+  const [first, second, third] = parts as [string, string?, string?];
+  if (second === undefined) return first === "linux" ? hostPlatform() : { ...architectureOf(first), os: "linux" };
+  return { os: first, ...architectureOf(second), ...(third === undefined ? {} : { variant: third }) };
+}
+
+function architectureOf(name: string): { architecture: string; variant?: string } {
+  if (name === "x86_64" || name === "x86-64") return { architecture: "amd64" };
+  if (name === "aarch64") return { architecture: "arm64", variant: "v8" };
+  return { architecture: name };
+}
+
+/** The manifest of an index that fits a platform best; undefined when none does. */
+export function choosePlatform(index: ImageIndex, wanted: Platform): Descriptor | undefined {
+  const variantOf = ({ architecture, variant }: Platform): string => variant ?? (architecture === "arm64" ? "v8" : "");
+  const fitting = index.manifests.filter(
+    ({ platform }) =>
+      platform !== undefined && platform.os === wanted.os && platform.architecture === wanted.architecture,
+  );
+  return (
+    fitting.find(({ platform }) => variantOf(platform as Platform) === variantOf(wanted)) ??
+    (wanted.variant === undefined ? fitting[0] : fitting.find(({ platform }) => platform?.variant === undefined))
+  );
+}
+
+/**
+ * Pulls an image by tag or digest and enters it. Layers come in parallel, go on where they were cut, and are
+ * verified before anything is unpacked. Throws in docker's words.
+ */
+export async function pullImage(
+  parts: PullParts,
+  wanted: ImageReference,
+  options: PullImageOptions = {},
+): Promise<Image> {
+  const reference = withDefaultTag(wanted);
+  const platform =
+    options.platform === undefined || options.platform === "" ? hostPlatform() : parsePlatform(options.platform);
+  try {
+    const { credentials, signal } = options;
+    const repository = await parts.client.repository(reference, { credentials, signal, actions: "pull" });
+    return await pullFrom(parts, repository, reference, platform, options);
+  } catch (error) {
+    throw pullError(reference, error);
+  }
+}
+
+/** `docker pull -a`: every tag of a repository. */
+export async function pullAllTags(
+  parts: PullParts,
+  wanted: ImageReference,
+  options: PullImageOptions = {},
+): Promise<void> {
+  const reference: ImageReference = { ...wanted, tag: undefined, digest: undefined };
+  try {
+    const { credentials, signal } = options;
+    const repository = await parts.client.repository(reference, { credentials, signal, actions: "pull" });
+    for (const tag of await repository.tags()) {
+      const platform =
+        options.platform === undefined || options.platform === "" ? hostPlatform() : parsePlatform(options.platform);
+      await pullFrom(parts, repository, { ...reference, tag }, platform, options);
+    }
+  } catch (error) {
+    throw pullError(reference, error);
+  }
+}
+
+async function pullFrom(
+  parts: PullParts,
+  repository: Repository,
+  reference: ImageReference,
+  platform: Platform,
+  options: PullImageOptions,
+): Promise<Image> {
+  const { images } = parts;
+  const { content } = images;
+  const progress = options.progress ?? (() => {});
+  const name = reference.digest ?? (reference.tag as string);
+  const top = await repository.manifest(name);
+  progress({ status: `Pulling from ${reference.path}`, id: name });
+  const chosen = await manifestFor(repository, top, platform);
+  const parsed = parseManifestOrIndex(chosen.bytes);
+  if (!("manifest" in parsed)) throw new GantryError("invalid", "an index of indexes is not supported");
+  const { manifest } = parsed;
+  if (manifest.config.size > maxManifestBytes)
+    throw new GantryError(
+      "too-large",
+      `the config of ${familiarString(reference)} is larger than ${maxManifestBytes} bytes`,
+    );
+  const before = images.find(canonicalString(reference))?.id;
+  const endSession = content.session();
+  let done = false;
+  try {
+    const { signal } = options;
+    await downloadBlob(content, repository, manifest.config, parts.client.config, { signal });
+    const id = asDigest(manifest.config.digest);
+    const config = parseImageConfig(await content.read(id));
+    if (!/(?:image\.config\.v1|container\.image\.v1)\+json$/.test(manifest.config.mediaType))
+      throw new GantryError(
+        "unsupported",
+        `unsupported media type ${manifest.config.mediaType}: ${familiarString(reference)} is no container image`,
+      );
+    if (config.rootfs.diff_ids.length !== manifest.layers.length)
+      throw new GantryError("invalid", "layers from manifest don't match image configuration");
+    await content.put(chosen.bytes);
+    if (images.byId(id) === undefined)
+      await pullLayers(parts, repository, manifest.layers, config.rootfs.diff_ids, progress, options.signal);
+    const release = images.hold(chainIds(config.rootfs.diff_ids));
+    try {
+      const image = await images.add({
+        manifest: chosen.descriptor,
+        id,
+        ...(reference.digest === undefined ? { tag: canonicalString(reference) } : {}),
+        digest: `${repositoryOf(reference)}@${top.descriptor.digest}`,
+      });
+      done = true;
+      progress({ status: `Digest: ${top.descriptor.digest}` });
+      progress({
+        status:
+          before === id
+            ? `Status: Image is up to date for ${familiarString(reference)}`
+            : `Status: Downloaded newer image for ${familiarString(reference)}`,
+      });
+      return image;
+    } finally {
+      release();
+    }
+  } finally {
+    endSession();
+    if (!done) await images.collect();
+  }
+}
+
+async function manifestFor(repository: Repository, top: RemoteManifest, platform: Platform): Promise<RemoteManifest> {
+  const parsed = parseManifestOrIndex(top.bytes);
+  if ("manifest" in parsed) return top;
+  const descriptor = choosePlatform(parsed.index, platform);
+  if (descriptor === undefined) {
+    const { os, architecture, variant } = platform;
+    throw new GantryError(
+      "not-found",
+      `no matching manifest for ${os}/${architecture}${variant === undefined ? "" : `/${variant}`} in the manifest list entries`,
+    );
+  }
+  return repository.manifest(descriptor.digest, descriptor);
+}
+
+async function pullLayers(
+  { images, client }: PullParts,
+  repository: Repository,
+  layers: readonly Descriptor[],
+  diffIds: readonly string[],
+  progress: (message: ProgressMessage) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const chain = chainIds(diffIds);
+  const release = images.hold(chain);
+  // One layer that fails ends the others: their bytes are kept for the next try.
+  const failed = new AbortController();
+  const either = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
+  try {
+    const here = await Promise.all(
+      layers.map(
+        async (layer, at) =>
+          images.layers.get(chain[at] as Digest) !== undefined && (await images.content.has(asDigest(layer.digest))),
+      ),
+    );
+    for (const [at, layer] of layers.entries())
+      progress({
+        status: here[at] ? "Already exists" : "Pulling fs layer",
+        id: shortId(layer.digest),
+        ...(here[at] ? {} : { progressDetail: {} }),
+      });
+    const work = layers.map(async (layer, at) => {
+      if (here[at]) return;
+      const id = shortId(layer.digest);
+      const tell = throttled((status: string, current: number) =>
+        progress({ status, id, progressDetail: { current, total: layer.size } }),
+      );
+      await client.downloads.run(async () => {
+        either.throwIfAborted();
+        await downloadBlob(images.content, repository, layer, client.config, {
+          signal: either,
+          onBytes: (bytes) => tell("Downloading", bytes),
+          onRetry: (seconds) =>
+            progress({ status: `Retrying in ${seconds} second${seconds === 1 ? "" : "s"}`, id, progressDetail: {} }),
+        });
+      });
+      progress({ status: "Verifying Checksum", id, progressDetail: {} });
+      progress({ status: "Download complete", id, progressDetail: {} });
+      await images.layers.unpack(
+        { chainId: chain[at] as Digest, diffId: asDigest(diffIds[at] as string), parent: chain[at - 1] },
+        { path: images.content.path(asDigest(layer.digest)), compression: compressionOf(layer.mediaType) },
+        (bytes) => tell("Extracting", Math.min(bytes, layer.size)),
+      );
+      progress({ status: "Extracting", id, progressDetail: { current: layer.size, total: layer.size } });
+      progress({ status: "Pull complete", id, progressDetail: {} });
+    });
+    let first: unknown;
+    await Promise.all(
+      work.map((each) =>
+        each.catch((error: unknown) => {
+          first ??= error;
+          failed.abort();
+        }),
+      ),
+    );
+    if (signal?.aborted) throw new GantryError("cancelled", "context canceled", { cause: first });
+    if (first !== undefined) throw first;
+  } finally {
+    release();
+  }
+}
+
+function throttled(tell: (status: string, current: number) => void): (status: string, current: number) => void {
+  let last = 0;
+  return (status, current) => {
+    const now = performance.now();
+    if (now - last < progressMs) return;
+    last = now;
+    tell(status, current);
+  };
+}
