@@ -1,17 +1,15 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { DaemonProgram } from "#daemon/daemon-process.ts";
-
-declare const GANTRY_BUNDLED: boolean | undefined;
+import { bundledFile, isBundled } from "#host/bundled-file.ts";
 
 /**
  * How to start a daemon: the bundle beside this one, or the sources in development. V8 is told to keep its
  * heap small: the daemons idle most of their lives.
  */
 export function daemonProgram(): DaemonProgram {
-  const bundled = typeof GANTRY_BUNDLED === "boolean";
-  const script = bundled ? join(import.meta.dirname, "gantryd.js") : join(import.meta.dirname, "../daemon/main.ts");
-  const compileCache = bundled ? join(import.meta.dirname, "compile-cache") : undefined;
+  const script = isBundled ? bundledFile("gantryd.js") : join(import.meta.dirname, "../daemon/main.ts");
+  const compileCache = isBundled ? bundledFile("compile-cache") : undefined;
   const env: Record<string, string> = {
     PATH: process.env["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     HOME: process.env["HOME"] ?? "/root",

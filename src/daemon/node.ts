@@ -8,7 +8,9 @@ import { ContainerRuntime } from "#container/container-runtime.ts";
 import { InformerFactory } from "#control/informer-factory.ts";
 import { createDockerApi } from "#docker/api.ts";
 import { createEngine } from "#engine/create-engine.ts";
+import { RegistryService } from "#engine/registry-service.ts";
 import { ImageService } from "#image/image-service.ts";
+import { defaultRegistryConfig } from "#image/registry-config.ts";
 import { type HttpKubeClient, createHttpClient } from "#kube/client/http-client.ts";
 import { ClusterDns } from "#kube/dns/cluster-dns.ts";
 import { createNodeAgent } from "#kube/node/node-agent.ts";
@@ -58,7 +60,8 @@ export async function startNode(config: InstanceConfig, log: Logger): Promise<Ru
   );
   const images = new ImageService(join(paths.engine, "image"));
   const networking = new Networking(networkOptions, { log: log.with({ part: "network" }) });
-  await Promise.all([runtime.initialise(), images.start()]);
+  const registry = new RegistryService(defaultRegistryConfig, images.images);
+  await runtime.initialise();
   const engine = createEngine(
     {
       root: paths.engine,
@@ -67,12 +70,9 @@ export async function startNode(config: InstanceConfig, log: Logger): Promise<Ru
       nodeName: config.nodeName,
       version,
     },
-    { log: log.with({ part: "engine" }), clock, runtime, images, networking },
+    { log: log.with({ part: "engine" }), clock, runtime, images, networking, registry },
   );
   await engine.start();
-  await images
-    .ensureHello()
-    .catch((error: unknown) => log.error("The built-in image could not be made.", { error: errorMessage(error) }));
 
   const dockerServer = new HttpServer({
     name: "docker",
@@ -134,8 +134,7 @@ export async function startNode(config: InstanceConfig, log: Logger): Promise<Ru
       await tasks.stop();
       await engine.stop();
       runtime.stop();
-      networking.close();
-      await images.stop();
+      await registry.close();
       await Promise.all(clients.map((client) => client.close()));
     },
   };

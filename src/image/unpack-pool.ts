@@ -1,22 +1,15 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { type ErrorCode, GantryError } from "#base/errors.ts";
+import { bundledFile, isBundled } from "#host/bundled-file.ts";
 import type { UnpackAnswer, UnpackJob } from "./unpack-worker.ts";
 import type { UnpackResult } from "./unpack.ts";
-
-declare const GANTRY_BUNDLED: boolean | undefined;
 
 /** A worker costs some 10 MB: it goes after it has had nothing to do for so long. */
 const idleMs = 5_000;
 
 function workerFile(): string {
-  return typeof GANTRY_BUNDLED === "boolean" ? bundledWorker() : join(import.meta.dirname, "unpack-worker.ts");
-}
-
-/** The bundle's worker is beside gantryd.js; this code may be in a chunk one folder below. */
-function bundledWorker(): string {
-  const here = import.meta.dirname;
-  return join(here.endsWith("/chunks") ? join(here, "..") : here, "unpack-worker.js");
+  return isBundled ? bundledFile("unpack-worker.js") : join(import.meta.dirname, "unpack-worker.ts");
 }
 
 interface Pending {
