@@ -31,13 +31,21 @@ function pod(index: number): KubeObject {
 }
 
 /** Milliseconds from the write to the event at a watcher. */
-async function watchLatency(writer: KubeClient, watcher: KubeClient, count: number): Promise<{ p50: number; p99: number }> {
+async function watchLatency(
+  writer: KubeClient,
+  watcher: KubeClient,
+  count: number,
+): Promise<{ p50: number; p99: number }> {
   const { metadata } = await watcher.list(configMaps, { namespace: "default" });
   const stop = new AbortController();
   const began = new Map<string, number>();
   const taken: number[] = [];
   const reading = (async () => {
-    for await (const { object } of watcher.watch(configMaps, { namespace: "default", resourceVersion: metadata.resourceVersion ?? "", signal: stop.signal })) {
+    for await (const { object } of watcher.watch(configMaps, {
+      namespace: "default",
+      resourceVersion: metadata.resourceVersion ?? "",
+      signal: stop.signal,
+    })) {
       taken.push(performance.now() - (began.get(object.metadata?.name ?? "") ?? 0));
       if (taken.length === count) stop.abort();
     }
@@ -56,7 +64,11 @@ try {
   const client = await at.clientFor("bench", ["system:masters"]);
   const watcher = await at.clientFor("watcher", ["system:masters"]);
   const inProcess = at.server.client();
-  await inProcess.create(ref("serviceaccounts"), { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "default", namespace: "default" } });
+  await inProcess.create(ref("serviceaccounts"), {
+    apiVersion: "v1",
+    kind: "ServiceAccount",
+    metadata: { name: "default", namespace: "default" },
+  });
   const create = await times(300, (index) => client.create(pods, pod(index)));
   const began = performance.now();
   await Promise.all(Array.from({ length: 4700 }, (_, index) => inProcess.create(pods, pod(index + 300))));
@@ -68,10 +80,22 @@ try {
     bytes = (await client.raw("/api/v1/pods")).length;
   });
   const update = await times(300, async (index) => {
-    await client.patch(pods, "default", `pod-${index}`, "application/merge-patch+json", { metadata: { labels: { touched: "yes" } } });
+    await client.patch(pods, "default", `pod-${index}`, "application/merge-patch+json", {
+      metadata: { labels: { touched: "yes" } },
+    });
   });
   const watch = await watchLatency(client, watcher, 300);
-  const result = { unit: "ms", create, get, getInProcess, list5000: { ...list, bytes }, patch: update, watch, inProcessCreatesPerSecond: bulk, rssMb: Math.round(process.memoryUsage().rss / 1e6) };
+  const result = {
+    unit: "ms",
+    create,
+    get,
+    getInProcess,
+    list5000: { ...list, bytes },
+    patch: update,
+    watch,
+    inProcessCreatesPerSecond: bulk,
+    rssMb: Math.round(process.memoryUsage().rss / 1e6),
+  };
   process.stdout.write(`${JSON.stringify(result)}\n`);
 } finally {
   await at.stop();

@@ -40,9 +40,15 @@ export class Admission implements ObjectRules {
     return validateObject(handle.type, object, old);
   }
 
-  async admitCreate(handle: ResourceHandle, namespace: string, object: Mutable, context: RequestContext): Promise<void> {
+  async admitCreate(
+    handle: ResourceHandle,
+    namespace: string,
+    object: Mutable,
+    context: RequestContext,
+  ): Promise<void> {
     const idle = notInForce.get(`${handle.type.group}/${handle.type.kind}`);
-    if (idle !== undefined) context.warnings.push(`${handle.type.kind} is stored, but not in force in this version of Gantry: ${idle}`);
+    if (idle !== undefined)
+      context.warnings.push(`${handle.type.kind} is stored, but not in force in this version of Gantry: ${idle}`);
     if (handle.type.namespaced) await this.#checkNamespace(handle, namespace, object);
   }
 
@@ -72,7 +78,13 @@ export class Admission implements ObjectRules {
       type,
       object.metadata?.name ?? object.metadata?.generateName ?? "",
       `unable to create new content in namespace ${namespace} because it is being terminated`,
-      [{ reason: "NamespaceTerminating", message: `namespace ${namespace} is being terminated`, field: "metadata.namespace" }],
+      [
+        {
+          reason: "NamespaceTerminating",
+          message: `namespace ${namespace} is being terminated`,
+          field: "metadata.namespace",
+        },
+      ],
     );
   }
 }

@@ -74,7 +74,13 @@ export function notFound(what: Qualified, name: string): GantryError {
 }
 
 export function alreadyExists(what: Qualified, name: string): GantryError {
-  return failure("already-exists", 409, "AlreadyExists", `${named(what)} "${name}" already exists`, detailsOf(what, name));
+  return failure(
+    "already-exists",
+    409,
+    "AlreadyExists",
+    `${named(what)} "${name}" already exists`,
+    detailsOf(what, name),
+  );
 }
 
 /** A generated name was taken: the client may try again. */
@@ -124,7 +130,11 @@ export function badRequest(message: string): GantryError {
 }
 
 /** The answer to an object that breaks rules: 422 with a cause for each. */
-export function invalid(kind: { group: string; kind: string }, name: string, problems: readonly FieldProblem[]): GantryError {
+export function invalid(
+  kind: { group: string; kind: string },
+  name: string,
+  problems: readonly FieldProblem[],
+): GantryError {
   const lines = [...new Set(problems.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`)))];
   const text = lines.length === 1 ? lines[0] : `[${lines.join(", ")}]`;
   const qualified = kind.group === "" ? kind.kind : `${kind.kind}.${kind.group}`;
@@ -148,7 +158,13 @@ export function methodNotAllowed(what: Qualified, verb: string): GantryError {
 
 /** 405 of a path that takes other methods. */
 export function methodUnknown(): GantryError {
-  return failure("unsupported", 405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
+  return failure(
+    "unsupported",
+    405,
+    "MethodNotAllowed",
+    "the server does not allow this method on the requested resource",
+    {},
+  );
 }
 
 /** 404 of a path that nothing answers, as `Status`. */
@@ -170,11 +186,23 @@ export function unsupportedMediaType(accepted: readonly string[]): GantryError {
 }
 
 export function notAcceptable(accepted: readonly string[]): GantryError {
-  return failure("invalid", 406, "NotAcceptable", `only the following media types are accepted: ${accepted.join(", ")}`);
+  return failure(
+    "invalid",
+    406,
+    "NotAcceptable",
+    `only the following media types are accepted: ${accepted.join(", ")}`,
+  );
 }
 
 export function internalError(message: string, cause?: unknown): GantryError {
-  return failure("internal", 500, "InternalError", `Internal error occurred: ${message}`, { causes: [{ message }] }, cause);
+  return failure(
+    "internal",
+    500,
+    "InternalError",
+    `Internal error occurred: ${message}`,
+    { causes: [{ message }] },
+    cause,
+  );
 }
 
 export function tooManyRequests(message: string, retryAfterSeconds: number, causes?: StatusCause[]): GantryError {
@@ -224,7 +252,9 @@ export function statusOf(thrown: unknown): Status {
     cause === undefined && retryAfterSeconds === undefined
       ? undefined
       : {
-          ...(cause === undefined ? {} : { causes: [{ reason: cause, message: thrown.message.split(",")[0] as string }] }),
+          ...(cause === undefined
+            ? {}
+            : { causes: [{ reason: cause, message: thrown.message.split(",")[0] as string }] }),
           ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
         },
   ).data["status"] as Status;

@@ -55,9 +55,15 @@ export class Authenticator {
   }
 
   /** Whom a bearer token stands for, and for which audiences; undefined when it is not valid. */
-  async token(token: string, audiences?: readonly string[]): Promise<{ user: UserInfo; audiences: string[] } | undefined> {
+  async token(
+    token: string,
+    audiences?: readonly string[],
+  ): Promise<{ user: UserInfo; audiences: string[] } | undefined> {
     if (this.#admin !== undefined && timingSafeEqual(this.#admin, digest(token)))
-      return { user: { username: "admin", groups: [mastersGroup, authenticatedGroup] }, audiences: [this.#parts.tokens.issuer] };
+      return {
+        user: { username: "admin", groups: [mastersGroup, authenticatedGroup] },
+        audiences: [this.#parts.tokens.issuer],
+      };
     const claims = await this.#verify(token);
     if (claims === undefined || claims.expires <= this.#parts.clock.now()) return undefined;
     const wanted = audiences === undefined || audiences.length === 0 ? [this.#parts.tokens.issuer] : audiences;

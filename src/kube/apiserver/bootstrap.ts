@@ -15,12 +15,24 @@ export interface BootstrapOptions {
 
 const namespaces = ["kube-system", "default", "kube-public", "kube-node-lease"];
 const priorityClasses: [string, number, string][] = [
-  ["system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."],
-  ["system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."],
+  [
+    "system-node-critical",
+    2_000_001_000,
+    "Used for system critical pods that must not be moved from their current node.",
+  ],
+  [
+    "system-cluster-critical",
+    2_000_000_000,
+    "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+  ],
 ];
 
 /** Makes the objects that every cluster has, where they are missing. Runs at every start. */
-export async function bootstrapObjects(registry: Registry, store: ResourceStore, options: BootstrapOptions): Promise<void> {
+export async function bootstrapObjects(
+  registry: Registry,
+  store: ResourceStore,
+  options: BootstrapOptions,
+): Promise<void> {
   const context = contextFor(loopbackUser);
   const ensure = async (resource: string, object: KubeObject): Promise<void> => {
     const handle = registry.handle(resource);
@@ -72,7 +84,11 @@ function kubernetesService(serviceCidr: string): KubeObject {
 }
 
 /** The API server writes its own endpoints, at every start: the address may be another one. */
-async function ensureEndpoints(registry: Registry, store: ResourceStore, { advertise }: BootstrapOptions): Promise<void> {
+async function ensureEndpoints(
+  registry: Registry,
+  store: ResourceStore,
+  { advertise }: BootstrapOptions,
+): Promise<void> {
   const context = contextFor(loopbackUser);
   const { address, port } = advertise;
   const write = async (resource: string, object: Mutable): Promise<void> => {
@@ -85,7 +101,11 @@ async function ensureEndpoints(registry: Registry, store: ResourceStore, { adver
         name,
         (current) => {
           const { metadata, ...rest } = object;
-          return { ...current, ...rest, metadata: { ...current?.metadata, labels: { ...current?.metadata?.labels, ...metadata?.labels } } } as Mutable;
+          return {
+            ...current,
+            ...rest,
+            metadata: { ...current?.metadata, labels: { ...current?.metadata?.labels, ...metadata?.labels } },
+          } as Mutable;
         },
         context,
       );
@@ -105,7 +125,11 @@ async function ensureEndpoints(registry: Registry, store: ResourceStore, { adver
   await write("/endpoints", {
     apiVersion: "v1",
     kind: "Endpoints",
-    metadata: { name: "kubernetes", namespace: "default", labels: { "endpointslice.kubernetes.io/skip-mirror": "true" } },
+    metadata: {
+      name: "kubernetes",
+      namespace: "default",
+      labels: { "endpointslice.kubernetes.io/skip-mirror": "true" },
+    },
     subsets: [{ addresses: [{ ip: address }], ports: [{ name: "https", port, protocol: "TCP" }] }],
   });
 }

@@ -31,7 +31,8 @@ function scalerToV1(object: Fields): void {
   const status = { ...(object["status"] as Fields) };
   const metrics = (spec["metrics"] ?? []) as { type: string; resource?: { name: string; target: Fields } }[];
   const cpu = metrics.find(
-    ({ type, resource }) => type === "Resource" && resource?.name === "cpu" && resource.target["type"] === "Utilization",
+    ({ type, resource }) =>
+      type === "Resource" && resource?.name === "cpu" && resource.target["type"] === "Utilization",
   );
   if (cpu !== undefined) spec["targetCPUUtilizationPercentage"] = cpu.resource?.target["averageUtilization"];
   const annotations: Record<string, string> = {};
@@ -104,7 +105,11 @@ export function fromStorage(served: Served, object: KubeObject): KubeObject {
 export function toStorage(served: Served, object: Mutable): Mutable {
   if (isStorageForm(served)) return object;
   const { type, handle } = served;
-  if (handle.type !== type) rename(object, eventPairs.map(([core, face]) => [face, core] as const));
+  if (handle.type !== type)
+    rename(
+      object,
+      eventPairs.map(([core, face]) => [face, core] as const),
+    );
   else if (type.resource === "horizontalpodautoscalers") scalerFromV1(object);
   const kept: ResourceType = handle.type;
   object.apiVersion = apiVersionOf(kept.group, kept.storageVersion);

@@ -13,7 +13,9 @@ interface CrashServerOptions {
   signingKey: string;
 }
 
-const { path, port, authority, serving, signingKey } = JSON.parse(readFileSync(process.argv[2] as string, "utf8")) as CrashServerOptions;
+const { path, port, authority, serving, signingKey } = JSON.parse(
+  readFileSync(process.argv[2] as string, "utf8"),
+) as CrashServerOptions;
 const server = createApiServer(
   { listen: [{ host: "127.0.0.1", port }], serviceCidr: "10.103.0.0/16", nodePortRange: { from: 30000, to: 32767 } },
   {

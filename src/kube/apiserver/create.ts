@@ -91,7 +91,12 @@ class GantryApiServer implements ApiServer {
       tokens,
       clock,
       adminToken: options.adminToken,
-      caches: { serviceAccounts: cache("/serviceaccounts"), pods: cache("/pods"), secrets: cache("/secrets"), nodes: cache("/nodes") },
+      caches: {
+        serviceAccounts: cache("/serviceaccounts"),
+        pods: cache("/pods"),
+        secrets: cache("/secrets"),
+        nodes: cache("/nodes"),
+      },
     });
     this.#operations = new Operations({
       registry,
@@ -167,7 +172,10 @@ class GantryApiServer implements ApiServer {
       const bound = await this.#server.listen({ host, port: port === 0 ? this.#port : port });
       if (this.#port === 0) this.#port = bound;
     }
-    await bootstrapObjects(this.#registry, this.#store, { serviceCidr: this.#options.serviceCidr, advertise: this.#advertised() });
+    await bootstrapObjects(this.#registry, this.#store, {
+      serviceCidr: this.#options.serviceCidr,
+      advertise: this.#advertised(),
+    });
     this.#bootstrapped = true;
     this.#tasks.every("bookmarks", bookmarkEveryMs, () => {
       for (const { cache } of this.#registry.handles) cache.bookmark();
@@ -217,10 +225,16 @@ class GantryApiServer implements ApiServer {
       () => (this.#bootstrapped ? undefined : "not finished"),
     ];
     const sync: [string, HealthCheck] = ["informer-sync", () => this.#feed.failure];
-    const shutdown: [string, HealthCheck] = ["shutdown", () => (this.#stopping ? "process is shutting down" : undefined)];
+    const shutdown: [string, HealthCheck] = [
+      "shutdown",
+      () => (this.#stopping ? "process is shutting down" : undefined),
+    ];
     return {
       livez: new HealthChecks("livez", new Map([always, log, store, hook])),
-      readyz: new HealthChecks("readyz", new Map([always, log, store, ["etcd-readiness", store[1]], sync, hook, shutdown])),
+      readyz: new HealthChecks(
+        "readyz",
+        new Map([always, log, store, ["etcd-readiness", store[1]], sync, hook, shutdown]),
+      ),
       healthz: new HealthChecks("healthz", new Map([always, log, store, hook])),
     };
   }
@@ -233,13 +247,24 @@ class GantryApiServer implements ApiServer {
       ["*/scale", scaleSubresource(this.#store)],
       [
         "/pods/binding",
-        { create: ({ namespace, name }, body, context) => bindPod(this.#store, pods, clock, namespace, name, body, context) },
+        {
+          create: ({ namespace, name }, body, context) =>
+            bindPod(this.#store, pods, clock, namespace, name, body, context),
+        },
       ],
       [
         "/pods/eviction",
         {
           create: ({ namespace, name }, body, context) =>
-            evictPod(this.#store, { pods, budgets: registry.handle("policy/poddisruptionbudgets") }, clock, namespace, name, body, context),
+            evictPod(
+              this.#store,
+              { pods, budgets: registry.handle("policy/poddisruptionbudgets") },
+              clock,
+              namespace,
+              name,
+              body,
+              context,
+            ),
         },
       ],
       [
@@ -248,7 +273,12 @@ class GantryApiServer implements ApiServer {
           create: ({ namespace, name }, body, context) =>
             requestToken(
               this.#store,
-              { serviceAccounts: registry.handle("/serviceaccounts"), pods, secrets: registry.handle("/secrets"), nodes: registry.handle("/nodes") },
+              {
+                serviceAccounts: registry.handle("/serviceaccounts"),
+                pods,
+                secrets: registry.handle("/secrets"),
+                nodes: registry.handle("/nodes"),
+              },
               tokens,
               namespace,
               name,

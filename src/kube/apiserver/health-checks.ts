@@ -35,7 +35,8 @@ export class HealthChecks {
       }
     }
     for (const name of exclude)
-      if (!this.#checks.has(name)) lines.push(`warn: some health checks cannot be excluded: no matches for ${JSON.stringify(name)}`);
+      if (!this.#checks.has(name))
+        lines.push(`warn: some health checks cannot be excluded: no matches for ${JSON.stringify(name)}`);
     if (!ok) return { ok, text: `${lines.join("\n")}\n${this.#name} check failed\n` };
     return { ok, text: verbose ? `${lines.join("\n")}\n${this.#name} check passed\n` : "ok" };
   }

@@ -28,7 +28,12 @@ describe("the API over HTTPS", () => {
 
   async function call<T = Status>(
     path: string,
-    options: { method?: "GET" | "POST" | "PUT" | "DELETE"; token?: string | null; body?: unknown; headers?: Record<string, string> } = {},
+    options: {
+      method?: "GET" | "POST" | "PUT" | "DELETE";
+      token?: string | null;
+      body?: unknown;
+      headers?: Record<string, string>;
+    } = {},
   ): Promise<Answer<T>> {
     const { method = "GET", token = at.adminToken, body, headers = {} } = options;
     const answer = await request(`${at.server.url}${path}`, {
@@ -79,25 +84,41 @@ describe("the API over HTTPS", () => {
     assert.match(version.json.gitVersion, /^v1\.36\.\d+\+gantry/);
     const refused = await call("/api/v1/pods", { token: null });
     assert.equal(refused.code, 403);
-    assert.equal(refused.json.message, 'pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group "" at the cluster scope');
+    assert.equal(
+      refused.json.message,
+      'pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group "" at the cluster scope',
+    );
     assert.equal(refused.json.reason, "Forbidden");
-    assert.equal((await call("/apis", { token: null })).json.message, 'forbidden: User "system:anonymous" cannot get path "/apis"');
+    assert.equal(
+      (await call("/apis", { token: null })).json.message,
+      'forbidden: User "system:anonymous" cannot get path "/apis"',
+    );
   });
 
   test("refuses a wrong token", async () => {
     const { code, json } = await call("/api/v1/pods", { token: "wrong" });
     assert.equal(code, 401);
-    assert.deepEqual(json, { kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", message: "Unauthorized", reason: "Unauthorized", code: 401 });
+    assert.deepEqual(json, {
+      kind: "Status",
+      apiVersion: "v1",
+      metadata: {},
+      status: "Failure",
+      message: "Unauthorized",
+      reason: "Unauthorized",
+      code: 401,
+    });
   });
 
   test("refuses what a user's roles do not allow, and allows what they do", async () => {
     const jane = await at.clientFor("jane", ["devs"]);
     await assert.rejects(jane.list(ref("secrets"), { namespace: "default" }), {
       code: "forbidden",
-      message: 'secrets is forbidden: User "jane" cannot list resource "secrets" in API group "" in the namespace "default"',
+      message:
+        'secrets is forbidden: User "jane" cannot list resource "secrets" in API group "" in the namespace "default"',
     });
     await assert.rejects(jane.get(ref("apps/v1", "deployments"), "default", "web"), {
-      message: 'deployments.apps "web" is forbidden: User "jane" cannot get resource "deployments" in API group "apps" in the namespace "default"',
+      message:
+        'deployments.apps "web" is forbidden: User "jane" cannot get resource "deployments" in API group "apps" in the namespace "default"',
     });
     await at.server.client().create(ref("rbac.authorization.k8s.io/v1", "rolebindings"), {
       apiVersion: "rbac.authorization.k8s.io/v1",
@@ -124,7 +145,12 @@ describe("the API over HTTPS", () => {
     } as KubeObject);
     const ann = await at.clientFor("ann");
     const role = (name: string, rules: unknown[]) =>
-      ann.create(ref(apiVersion, "roles"), { apiVersion, kind: "Role", metadata: { name, namespace: "default" }, rules } as KubeObject);
+      ann.create(ref(apiVersion, "roles"), {
+        apiVersion,
+        kind: "Role",
+        metadata: { name, namespace: "default" },
+        rules,
+      } as KubeObject);
     await role("mine", [{ apiGroups: [""], resources: ["pods"], verbs: ["get", "list"] }]);
     await assert.rejects(role("more", [{ apiGroups: [""], resources: ["nodes"], verbs: ["delete"] }]), {
       code: "forbidden",
@@ -173,7 +199,10 @@ describe("the API over HTTPS", () => {
       json.message,
       'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided',
     );
-    assert.equal((await call("/api/v1/pods?fieldSelector=spec.foo=bar")).json.message, "field label not supported: spec.foo");
+    assert.equal(
+      (await call("/api/v1/pods?fieldSelector=spec.foo=bar")).json.message,
+      "field label not supported: spec.foo",
+    );
   });
 
   test("streams present objects first when asked, and marks their end", async () => {
@@ -181,7 +210,10 @@ describe("the API over HTTPS", () => {
       "/api/v1/namespaces?watch=true&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&resourceVersion=",
       5,
     );
-    assert.deepEqual(events.map(({ type }) => type), ["ADDED", "ADDED", "ADDED", "ADDED", "BOOKMARK"]);
+    assert.deepEqual(
+      events.map(({ type }) => type),
+      ["ADDED", "ADDED", "ADDED", "ADDED", "BOOKMARK"],
+    );
     const mark = events[4]?.object;
     assert.equal(mark?.metadata?.["annotations" as "labels"]?.["k8s.io/initial-events-end"], "true");
     assert.ok(Number((mark as KubeObject).metadata?.resourceVersion) > 0);
@@ -195,9 +227,12 @@ describe("the API over HTTPS", () => {
   });
 
   test("answers a Table when asked", async () => {
-    const { json } = await call<{ kind: string; rows: { cells: unknown[]; object: KubeObject }[] }>("/api/v1/namespaces", {
-      headers: { accept: "application/json;as=Table;v=v1;g=meta.k8s.io,application/json" },
-    });
+    const { json } = await call<{ kind: string; rows: { cells: unknown[]; object: KubeObject }[] }>(
+      "/api/v1/namespaces",
+      {
+        headers: { accept: "application/json;as=Table;v=v1;g=meta.k8s.io,application/json" },
+      },
+    );
     assert.equal(json.kind, "Table");
     assert.equal(json.rows[0]?.cells[0], "default");
     assert.equal(json.rows[0]?.object.kind, "PartialObjectMetadata");
@@ -240,7 +275,9 @@ describe("the API over HTTPS", () => {
       },
     });
     assert.equal(made.code, 201, made.text);
-    const { json } = await call<{ note: string; regarding: { name: string }; apiVersion: string }>("/apis/events.k8s.io/v1/namespaces/default/events/e1");
+    const { json } = await call<{ note: string; regarding: { name: string }; apiVersion: string }>(
+      "/apis/events.k8s.io/v1/namespaces/default/events/e1",
+    );
     assert.equal(json.note, "hello");
     assert.equal(json.regarding.name, "p");
     assert.equal(json.apiVersion, "events.k8s.io/v1");
@@ -248,11 +285,14 @@ describe("the API over HTTPS", () => {
 
   test("acts as another user for those who may", async () => {
     const review = { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" };
-    const { json } = await call<{ status: { userInfo: { username: string; groups: string[] } } }>("/apis/authentication.k8s.io/v1/selfsubjectreviews", {
-      method: "POST",
-      body: review,
-      headers: { "impersonate-user": "bob", "impersonate-group": "team" },
-    });
+    const { json } = await call<{ status: { userInfo: { username: string; groups: string[] } } }>(
+      "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+      {
+        method: "POST",
+        body: review,
+        headers: { "impersonate-user": "bob", "impersonate-group": "team" },
+      },
+    );
     assert.equal(json.status.userInfo.username, "bob");
     assert.deepEqual(json.status.userInfo.groups, ["team", "system:authenticated"]);
   });

@@ -40,7 +40,13 @@ export class ApiHttpHandler {
     try {
       await this.#serve(request, response);
     } catch (error) {
-      if (errorCode(error) === "internal") log.error("A request failed.", { method: request.method, path: request.path, error, stack: (error as Error)?.stack });
+      if (errorCode(error) === "internal")
+        log.error("A request failed.", {
+          method: request.method,
+          path: request.path,
+          error,
+          stack: (error as Error)?.stack,
+        });
       sendError(error, request, response);
     } finally {
       metrics.observe(request.method, response.status, clock.monotonic() - began);
@@ -72,7 +78,11 @@ export class ApiHttpHandler {
     const may = (resource: string, of: string, group = "", namespace = ""): void => {
       const asked = { verb: "impersonate", group, resource, namespace, name: of };
       if (authorizer.authorize(user, asked).allowed) return;
-      throw forbidden({ group, resource }, of, `User ${JSON.stringify(user.username)} cannot impersonate resource ${JSON.stringify(resource)} in API group ${JSON.stringify(group)} ${namespace === "" ? "at the cluster scope" : `in the namespace ${JSON.stringify(namespace)}`}`);
+      throw forbidden(
+        { group, resource },
+        of,
+        `User ${JSON.stringify(user.username)} cannot impersonate resource ${JSON.stringify(resource)} in API group ${JSON.stringify(group)} ${namespace === "" ? "at the cluster scope" : `in the namespace ${JSON.stringify(namespace)}`}`,
+      );
     };
     const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(name);
     if (account === null) may("users", name);
@@ -80,7 +90,10 @@ export class ApiHttpHandler {
     for (const group of groups) may("groups", group);
     const own = account === null ? [] : ["system:serviceaccounts", `system:serviceaccounts:${account[1]}`];
     const all = groups.length > 0 ? groups : own;
-    return { username: name, groups: name === "system:anonymous" ? [...all, "system:unauthenticated"] : [...all, "system:authenticated"] };
+    return {
+      username: name,
+      groups: name === "system:anonymous" ? [...all, "system:unauthenticated"] : [...all, "system:authenticated"],
+    };
   }
 }
 

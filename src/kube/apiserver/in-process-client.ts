@@ -37,7 +37,9 @@ export class InProcessClient implements KubeClient {
   }
 
   async get<T extends KubeObject>(resource: ResourceRef, namespace: string | undefined, name: string): Promise<T> {
-    return this.#run(async (context) => (await this.#operations.get(this.#target(resource, namespace, name), context)).object as T);
+    return this.#run(
+      async (context) => (await this.#operations.get(this.#target(resource, namespace, name), context)).object as T,
+    );
   }
 
   async list<T extends KubeObject>(resource: ResourceRef, query: ListQuery = {}): Promise<KubeList<T>> {
@@ -76,7 +78,10 @@ export class InProcessClient implements KubeClient {
       for await (const batch of watcher.batches()) {
         for (const item of batch) {
           if (signal.aborted) return;
-          const object = item.type === "BOOKMARK" ? bookmarkObject(served, item) : fromStorage(served, item.event.shown(item.type).object);
+          const object =
+            item.type === "BOOKMARK"
+              ? bookmarkObject(served, item)
+              : fromStorage(served, item.event.shown(item.type).object);
           yield { type: item.type, object: object as T };
         }
       }
@@ -89,7 +94,12 @@ export class InProcessClient implements KubeClient {
   create<T extends KubeObject>(resource: ResourceRef, object: T, query: WriteQuery = {}): Promise<T> {
     return this.#run(async (context) => {
       const { namespace, name } = object.metadata ?? {};
-      const target = this.#target(resource, namespace, query.subresource === undefined ? "" : (name ?? ""), query.subresource);
+      const target = this.#target(
+        resource,
+        namespace,
+        query.subresource === undefined ? "" : (name ?? ""),
+        query.subresource,
+      );
       return (await this.#operations.create(target, cloneJson(object) as Mutable, context)).object as T;
     }, query);
   }
@@ -116,8 +126,15 @@ export class InProcessClient implements KubeClient {
     }, query);
   }
 
-  async delete(resource: ResourceRef, namespace: string | undefined, name: string, query: DeleteQuery = {}): Promise<void> {
-    await this.#run((context) => this.#operations.delete(this.#target(resource, namespace, name), { ...query }, context));
+  async delete(
+    resource: ResourceRef,
+    namespace: string | undefined,
+    name: string,
+    query: DeleteQuery = {},
+  ): Promise<void> {
+    await this.#run((context) =>
+      this.#operations.delete(this.#target(resource, namespace, name), { ...query }, context),
+    );
   }
 
   async deleteCollection(
@@ -128,7 +145,13 @@ export class InProcessClient implements KubeClient {
     const { labelSelector = "", fieldSelector = "", ...deletion } = query;
     const options = { ...noListOptions, labelSelector, fieldSelector };
     await this.#run((context) =>
-      this.#operations.deleteCollection(this.#operations.registry.need(resource), namespace ?? "", options, deletion, context),
+      this.#operations.deleteCollection(
+        this.#operations.registry.need(resource),
+        namespace ?? "",
+        options,
+        deletion,
+        context,
+      ),
     );
   }
 

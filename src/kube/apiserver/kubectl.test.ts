@@ -25,7 +25,9 @@ const kubectl = findKubectl();
 const versions =
   kubectl === undefined
     ? []
-    : ["1.27", "1.32", "1.33"].map((version) => ({ version, path: join(dirname(kubectl), `kubectl.${version}`) })).filter(({ path }) => existsSync(path));
+    : ["1.27", "1.32", "1.33"]
+        .map((version) => ({ version, path: join(dirname(kubectl), `kubectl.${version}`) }))
+        .filter(({ path }) => existsSync(path));
 
 const deployment = (name: string, extra = ""): string => `
 apiVersion: apps/v1
@@ -49,15 +51,26 @@ describe("the real kubectl", { skip: versions.length === 0 ? "no kubectl is inst
 
   before(async () => {
     at = await startTestServer();
-    await at.server.client().create(ref("serviceaccounts"), { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "default", namespace: "default" } });
+    await at.server
+      .client()
+      .create(ref("serviceaccounts"), {
+        apiVersion: "v1",
+        kind: "ServiceAccount",
+        metadata: { name: "default", namespace: "default" },
+      });
   });
   after(() => at.stop());
 
   function run(path: string, args: string[], input?: string): Promise<Outcome> {
     return new Promise((resolve) => {
-      const child = execFile(path, args, { env: { ...process.env, HOME: at.directory, KUBECONFIG: at.kubeconfigPath }, timeout: 30_000 }, (error, out, err) => {
-        resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : 1, out, err });
-      });
+      const child = execFile(
+        path,
+        args,
+        { env: { ...process.env, HOME: at.directory, KUBECONFIG: at.kubeconfigPath }, timeout: 30_000 },
+        (error, out, err) => {
+          resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : 1, out, err });
+        },
+      );
       child.stdin?.end(input ?? "");
     });
   }
@@ -78,11 +91,26 @@ describe("the real kubectl", { skip: versions.length === 0 ? "no kubectl is inst
     test(`${version}: apply, patch, scale, label, diff, delete`, async () => {
       assert.equal(await ok(["apply", "-f", "-"], deployment(name)), `deployment.apps/${name} created\n`);
       assert.equal(await ok(["apply", "-f", "-"], deployment(name)), `deployment.apps/${name} unchanged\n`);
-      assert.equal(await ok(["apply", "-f", "-"], deployment(name, "  minReadySeconds: 3")), `deployment.apps/${name} configured\n`);
-      assert.equal(await ok(["get", "deploy", name, "-o", "jsonpath={.spec.minReadySeconds} {.metadata.generation}"]), "3 2");
+      assert.equal(
+        await ok(["apply", "-f", "-"], deployment(name, "  minReadySeconds: 3")),
+        `deployment.apps/${name} configured\n`,
+      );
+      assert.equal(
+        await ok(["get", "deploy", name, "-o", "jsonpath={.spec.minReadySeconds} {.metadata.generation}"]),
+        "3 2",
+      );
       const env = '{"spec":{"template":{"spec":{"containers":[{"name":"web","env":[{"name":"A","value":"1"}]}]}}}}';
       await ok(["patch", "deploy", name, "-p", env]);
-      assert.equal(await ok(["get", "deploy", name, "-o", "jsonpath={.spec.template.spec.containers[0].image} {.spec.template.spec.containers[0].env[0].value}"]), "gantry/hello 1");
+      assert.equal(
+        await ok([
+          "get",
+          "deploy",
+          name,
+          "-o",
+          "jsonpath={.spec.template.spec.containers[0].image} {.spec.template.spec.containers[0].env[0].value}",
+        ]),
+        "gantry/hello 1",
+      );
       await ok(["scale", "deploy", name, "--replicas=5"]);
       await ok(["set", "image", `deploy/${name}`, "web=gantry/hello:2"]);
       await ok(["label", "deploy", name, "tier=front"]);
@@ -90,9 +118,15 @@ describe("the real kubectl", { skip: versions.length === 0 ? "no kubectl is inst
       assert.equal(await ok(["get", "deploy", "-l", "tier=front", "-o", "jsonpath={.items[*].spec.replicas}"]), "5");
       const table = await ok(["get", "deploy", name]);
       assert.match(table, /^NAME +READY +UP-TO-DATE +AVAILABLE +AGE\nweb-1-\d\d +0\/5 +0 +0 +\d+s\n$/);
-      assert.equal(await ok(["apply", "-f", "-", "--dry-run=server"], deployment(name)), `deployment.apps/${name} configured (server dry run)\n`);
+      assert.equal(
+        await ok(["apply", "-f", "-", "--dry-run=server"], deployment(name)),
+        `deployment.apps/${name} configured (server dry run)\n`,
+      );
       await ok(["delete", "deploy", name]);
-      assert.equal(await fails(["get", "deploy", name]), `Error from server (NotFound): deployments.apps "${name}" not found`);
+      assert.equal(
+        await fails(["get", "deploy", name]),
+        `Error from server (NotFound): deployments.apps "${name}" not found`,
+      );
     });
 
     test(`${version}: typed commands, which speak protobuf`, async () => {
@@ -108,17 +142,24 @@ describe("the real kubectl", { skip: versions.length === 0 ? "no kubectl is inst
       await ok(["create", "role", name, "--verb=get", "--resource=pods"]);
       await ok(["create", "rolebinding", name, `--role=${name}`, `--serviceaccount=default:${name}`]);
       assert.equal(await ok(["auth", "can-i", "get", "pods", `--as=system:serviceaccount:default:${name}`]), "yes\n");
-      assert.equal((await run(path, ["auth", "can-i", "delete", "pods", `--as=system:serviceaccount:default:${name}`])).out, "no\n");
+      assert.equal(
+        (await run(path, ["auth", "can-i", "delete", "pods", `--as=system:serviceaccount:default:${name}`])).out,
+        "no\n",
+      );
       await ok(["create", "namespace", name]);
       await ok(["run", name, "--image=gantry/hello"]);
-      assert.match(await ok(["get", "pods", name, "-o", "wide"]), new RegExp(`${name} +0/1 +Pending +0 +\\d+s +<none> +<none> +<none> +<none>`));
+      assert.match(
+        await ok(["get", "pods", name, "-o", "wide"]),
+        new RegExp(`${name} +0/1 +Pending +0 +\\d+s +<none> +<none> +<none> +<none>`),
+      );
       await ok(["delete", "pod,deploy,svc,cm,secret,sa", name]);
     });
 
     test(`${version}: explain, api-resources, api-versions, version, raw`, async () => {
       assert.match(await ok(["explain", "deployment.spec.strategy"]), /type\t?/);
       const resources = await ok(["api-resources", "--no-headers"]);
-      for (const each of ["pods", "deployments", "services", "endpointslices", "leases", "roles"]) assert.match(resources, new RegExp(`^${each} `, "m"));
+      for (const each of ["pods", "deployments", "services", "endpointslices", "leases", "roles"])
+        assert.match(resources, new RegExp(`^${each} `, "m"));
       assert.match(await ok(["api-versions"]), /^apps\/v1$/m);
       assert.match(await ok(["version"]), /Server Version: .*v1\.36\./);
       assert.equal(await ok(["get", "--raw", "/livez"]), "ok");
@@ -128,32 +169,55 @@ describe("the real kubectl", { skip: versions.length === 0 ? "no kubectl is inst
     test(`${version}: errors are the server's own words`, async () => {
       const unknown = await fails(["apply", "-f", "-"], deployment(`bad-${name}`, "  replica: 3"));
       assert.match(unknown, /strict decoding error: unknown field "spec\.replica"$/);
-      const wrongType = await fails(["apply", "-f", "-"], deployment(`bad-${name}`).replace("replicas: 2", 'replicas: "two"'));
-      assert.match(wrongType, /json: cannot unmarshal string into Go struct field DeploymentSpec\.spec\.replicas of type int32/);
+      const wrongType = await fails(
+        ["apply", "-f", "-"],
+        deployment(`bad-${name}`).replace("replicas: 2", 'replicas: "two"'),
+      );
+      assert.match(
+        wrongType,
+        /json: cannot unmarshal string into Go struct field DeploymentSpec\.spec\.replicas of type int32/,
+      );
       assert.match(await fails(["apply", "-f", "-"], "a: b: c"), /error (converting YAML|parsing)/);
-      assert.equal(await fails(["create", "namespace", "default"]), 'Error from server (AlreadyExists): namespaces "default" already exists');
-      assert.equal(await fails(["get", "pods", "--field-selector=spec.x=y"]), 'Error from server (BadRequest): Unable to find "/v1, Resource=pods" that match label selector "", field selector "spec.x=y": field label not supported: spec.x');
+      assert.equal(
+        await fails(["create", "namespace", "default"]),
+        'Error from server (AlreadyExists): namespaces "default" already exists',
+      );
+      assert.equal(
+        await fails(["get", "pods", "--field-selector=spec.x=y"]),
+        'Error from server (BadRequest): Unable to find "/v1, Resource=pods" that match label selector "", field selector "spec.x=y": field label not supported: spec.x',
+      );
     });
 
     test(`${version}: watches`, async () => {
-      const child = spawn(path, ["get", "cm", "-w", "--output-watch-events", "--no-headers", `--field-selector=metadata.name=watched-${name}`], {
-        env: { ...process.env, HOME: at.directory, KUBECONFIG: at.kubeconfigPath },
-        stdio: ["ignore", "pipe", "inherit"],
-      });
+      const child = spawn(
+        path,
+        ["get", "cm", "-w", "--output-watch-events", "--no-headers", `--field-selector=metadata.name=watched-${name}`],
+        {
+          env: { ...process.env, HOME: at.directory, KUBECONFIG: at.kubeconfigPath },
+          stdio: ["ignore", "pipe", "inherit"],
+        },
+      );
       let output = "";
       child.stdout.on("data", (data: Buffer) => (output += data.toString()));
       const until = async (pattern: RegExp): Promise<void> => {
-        for (let wait = 0; wait < 200 && !pattern.test(output); wait++) await new Promise((resolve) => setTimeout(resolve, 25));
+        for (let wait = 0; wait < 200 && !pattern.test(output); wait++)
+          await new Promise((resolve) => setTimeout(resolve, 25));
         assert.match(output, pattern);
       };
       const exited = new Promise((resolve) => child.once("exit", resolve));
       try {
         const client = at.server.client();
         await new Promise((resolve) => setTimeout(resolve, 500));
-        const object = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: `watched-${name}`, namespace: "default" } };
+        const object = {
+          apiVersion: "v1",
+          kind: "ConfigMap",
+          metadata: { name: `watched-${name}`, namespace: "default" },
+        };
         await client.create(ref("configmaps"), object);
         await until(/ADDED +watched-/);
-        await client.patch(ref("configmaps"), "default", `watched-${name}`, "application/merge-patch+json", { data: { a: "b" } });
+        await client.patch(ref("configmaps"), "default", `watched-${name}`, "application/merge-patch+json", {
+          data: { a: "b" },
+        });
         await until(/MODIFIED +watched-\S+ +1 /);
         await client.delete(ref("configmaps"), "default", `watched-${name}`);
         await until(/DELETED +watched-/);

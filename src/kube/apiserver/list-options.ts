@@ -65,27 +65,59 @@ function checkListOptions(options: WatchRequest & { watch: boolean }): void {
     throw invalid({ group: "meta.k8s.io", kind: "ListOptions" }, "", [{ field, reason, message }]);
   };
   if (resourceVersion !== "" && !/^\d+$/.test(resourceVersion))
-    problem("resourceVersion", "FieldValueInvalid", `Invalid value: ${JSON.stringify(resourceVersion)}: strconv.ParseUint: parsing ${JSON.stringify(resourceVersion)}: invalid syntax`);
+    problem(
+      "resourceVersion",
+      "FieldValueInvalid",
+      `Invalid value: ${JSON.stringify(resourceVersion)}: strconv.ParseUint: parsing ${JSON.stringify(resourceVersion)}: invalid syntax`,
+    );
   if (watch && sendInitialEvents !== undefined) {
     if (match === "")
-      problem("resourceVersionMatch", "FieldValueForbidden", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+      problem(
+        "resourceVersionMatch",
+        "FieldValueForbidden",
+        "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+      );
     if (match !== "NotOlderThan")
-      problem("resourceVersionMatch", "FieldValueNotSupported", `Unsupported value: ${JSON.stringify(match)}: supported values: "NotOlderThan"`);
+      problem(
+        "resourceVersionMatch",
+        "FieldValueNotSupported",
+        `Unsupported value: ${JSON.stringify(match)}: supported values: "NotOlderThan"`,
+      );
     return;
   }
   if (!watch && sendInitialEvents !== undefined)
     problem("sendInitialEvents", "FieldValueForbidden", "Forbidden: sendInitialEvents is forbidden for list");
   if (match === "") return;
   if (watch)
-    problem("resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+    problem(
+      "resourceVersionMatch",
+      "FieldValueForbidden",
+      "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+    );
   if (resourceVersion === "")
-    problem("resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided");
+    problem(
+      "resourceVersionMatch",
+      "FieldValueForbidden",
+      "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+    );
   if (options.continue !== "")
-    problem("resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden when continue is provided");
+    problem(
+      "resourceVersionMatch",
+      "FieldValueForbidden",
+      "Forbidden: resourceVersionMatch is forbidden when continue is provided",
+    );
   if (match !== "Exact" && match !== "NotOlderThan")
-    problem("resourceVersionMatch", "FieldValueNotSupported", `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan"`);
+    problem(
+      "resourceVersionMatch",
+      "FieldValueNotSupported",
+      `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan"`,
+    );
   if (match === "Exact" && resourceVersion === "0")
-    problem("resourceVersionMatch", "FieldValueForbidden", 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
+    problem(
+      "resourceVersionMatch",
+      "FieldValueForbidden",
+      'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"',
+    );
 }
 
 export interface ContinueToken {
@@ -95,7 +127,9 @@ export interface ContinueToken {
 }
 
 export function encodeContinue({ revision, after }: ContinueToken): string {
-  return Buffer.from(JSON.stringify({ v: "meta.k8s.io/v1", rv: revision, start: `${after}\u0000` })).toString("base64url");
+  return Buffer.from(JSON.stringify({ v: "meta.k8s.io/v1", rv: revision, start: `${after}\u0000` })).toString(
+    "base64url",
+  );
 }
 
 export function decodeContinue(text: string): ContinueToken {

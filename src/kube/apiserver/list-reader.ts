@@ -37,12 +37,19 @@ export async function readList(
   }
   const asked = Number(options.resourceVersion);
   const exact =
-    options.resourceVersionMatch === "Exact" ||
-    (options.resourceVersionMatch === "" && options.limit > 0 && asked > 0);
+    options.resourceVersionMatch === "Exact" || (options.resourceVersionMatch === "" && options.limit > 0 && asked > 0);
   if (options.resourceVersion === "") await cache.consistent();
   else if (asked > 0) await cache.waitFor(asked);
   if (exact && asked < cache.lastChange) return history(store, handle, namespace, options, selection, asked, "");
-  return page(namespace, options, selection, select(cache.list(namespace), selection), exact ? asked : cache.revision, "", type.namespaced);
+  return page(
+    namespace,
+    options,
+    selection,
+    select(cache.list(namespace), selection),
+    exact ? asked : cache.revision,
+    "",
+    type.namespaced,
+  );
 }
 
 function select(entries: readonly CacheEntry[], { match }: Selection): readonly CacheEntry[] {
@@ -93,7 +100,15 @@ async function continueList(
   // -1: the client took the offer to go on inconsistently.
   const revision = token.revision < 0 ? cache.revision : token.revision;
   if (revision >= cache.lastChange)
-    return page(namespace, options, selection, select(cache.list(namespace), selection), revision, after, type.namespaced);
+    return page(
+      namespace,
+      options,
+      selection,
+      select(cache.list(namespace), selection),
+      revision,
+      after,
+      type.namespaced,
+    );
   try {
     return await history(store, handle, namespace, options, selection, revision, after);
   } catch (error) {
@@ -129,7 +144,12 @@ async function history(
   const wanted = options.limit > 0 ? options.limit + 1 : Number.POSITIVE_INFINITY;
   let at = after === "" ? undefined : cache.prefix + after;
   for (;;) {
-    const { items, remaining } = await store.list({ prefix, revision, limit: 1000, ...(at === undefined ? {} : { after: at }) });
+    const { items, remaining } = await store.list({
+      prefix,
+      revision,
+      limit: 1000,
+      ...(at === undefined ? {} : { after: at }),
+    });
     for (const item of items) {
       const entry = cache.entryOf(item);
       if (selection.match === undefined || selection.match(entry)) found.push(entry);

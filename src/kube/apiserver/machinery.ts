@@ -73,11 +73,17 @@ export async function applyPatch(
   const { object, report } = fitToSchema(patched, schema);
   const refuse = (why: string): GantryError =>
     invalid({ group: "", kind: "" }, "", [
-      { reason: "FieldValueInvalid", field: "patch", message: `Invalid value: ${JSON.stringify(JSON.stringify(patch))}: ${why}` },
+      {
+        reason: "FieldValueInvalid",
+        field: "patch",
+        message: `Invalid value: ${JSON.stringify(JSON.stringify(patch))}: ${why}`,
+      },
     ]);
   if (report.mismatch !== undefined) throw refuse(report.mismatch);
-  if (report.unknown.length > 0 && context.fieldValidation === "Strict") throw refuse(`strict decoding error: ${report.unknown.join(", ")}`);
-  if (context.fieldValidation === "Warn") for (const text of report.unknown) if (!context.warnings.includes(text)) context.warnings.push(text);
+  if (report.unknown.length > 0 && context.fieldValidation === "Strict")
+    throw refuse(`strict decoding error: ${report.unknown.join(", ")}`);
+  if (context.fieldValidation === "Warn")
+    for (const text of report.unknown) if (!context.warnings.includes(text)) context.warnings.push(text);
   return object as Mutable;
 }
 
@@ -91,10 +97,13 @@ async function patchedBy(
 ): Promise<Mutable> {
   if (contentType === "application/json-patch+json") return applyJsonPatch(current as Mutable, patch);
   if (typeof patch !== "object" || patch === null || Array.isArray(patch))
-    throw badRequest(`json: cannot unmarshal ${Array.isArray(patch) ? "array" : typeof patch} into Go value of type map[string]interface {}`);
+    throw badRequest(
+      `json: cannot unmarshal ${Array.isArray(patch) ? "array" : typeof patch} into Go value of type map[string]interface {}`,
+    );
   if (contentType === "application/merge-patch+json") return mergePatch(current, patch) as Mutable;
   if (contentType === "application/strategic-merge-patch+json") {
-    if (schema === undefined) throw unsupportedMediaType(["application/json-patch+json", "application/merge-patch+json"]);
+    if (schema === undefined)
+      throw unsupportedMediaType(["application/json-patch+json", "application/merge-patch+json"]);
     try {
       return strategicMerge(current as Mutable, patch as Record<string, unknown>, schema) as Mutable;
     } catch (error) {
@@ -114,7 +123,18 @@ async function applyJsonPatch(current: Mutable, patch: unknown): Promise<Mutable
   const problem = problems.find((each) => each !== null);
   if (problem !== undefined && problem !== null)
     throw new GantryError("invalid", `the server rejected our request due to an error in our request`, {
-      data: { status: { kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", message: "the server rejected our request due to an error in our request", reason: "Invalid", details: {}, code: 422 } },
+      data: {
+        status: {
+          kind: "Status",
+          apiVersion: "v1",
+          metadata: {},
+          status: "Failure",
+          message: "the server rejected our request due to an error in our request",
+          reason: "Invalid",
+          details: {},
+          code: 422,
+        },
+      },
       cause: problem,
     });
   return copy;
@@ -126,7 +146,11 @@ export interface Table extends KubeObject {
 }
 
 /** The columns of a kind, and the cells of each object. */
-export function printTable(kind: KindRef, objects: readonly KubeObject[], now: number): Pick<Table, "columnDefinitions" | "rows"> {
+export function printTable(
+  kind: KindRef,
+  objects: readonly KubeObject[],
+  now: number,
+): Pick<Table, "columnDefinitions" | "rows"> {
   return printKind(kind.group, kind.kind, objects, now);
 }
 
@@ -163,7 +187,10 @@ export async function openApiV3(group: string, version: string): Promise<unknown
 }
 
 /** The OpenAPI v2 document of these group versions, as JSON or in gnostic's protobuf. */
-export async function openApiV2(groupVersions: readonly { group: string; version: string }[], protobuf: boolean): Promise<Buffer> {
+export async function openApiV2(
+  groupVersions: readonly { group: string; version: string }[],
+  protobuf: boolean,
+): Promise<Buffer> {
   const [{ openApiV3Document }, { openApiV2Document, openApiV2Protobuf }] = await Promise.all([
     import("#api/kube/openapi/openapi-v3.ts"),
     import("#api/kube/openapi/openapi-v2.ts"),

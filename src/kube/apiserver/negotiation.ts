@@ -30,7 +30,10 @@ export function parseAccept(header: string): Wanted[] {
     const { as = "", g: group = "", v: version = "", q = "1" } = values as Record<string, string>;
     out.push({ wanted: { format, as, group, version }, q: Number(q) });
   }
-  return out.filter(({ q }) => q > 0).sort((a, b) => b.q - a.q).map(({ wanted }) => wanted);
+  return out
+    .filter(({ q }) => q > 0)
+    .sort((a, b) => b.q - a.q)
+    .map(({ wanted }) => wanted);
 }
 
 /** True for the forms that objects and lists can be turned into. */

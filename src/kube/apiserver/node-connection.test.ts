@@ -15,13 +15,22 @@ describe("the way to running pods", () => {
 
   before(async () => {
     at = await startTestServer({ withNodeClient: true });
-    const serving = await issueCertificate(at.authority, { commonName: "system:node:n1", ipAddresses: ["127.0.0.1"], usages: ["server"], days: 1 });
+    const serving = await issueCertificate(at.authority, {
+      commonName: "system:node:n1",
+      ipAddresses: ["127.0.0.1"],
+      usages: ["server"],
+      days: 1,
+    });
     agent = new HttpServer({
       name: "node agent",
       log: silentLogger,
       tls: { cert: serving.certPem, key: serving.keyPem, clientCa: at.authority.certPem },
       handler: (request, response) => {
-        seen.push({ target: request.target, user: request.peerCertificate?.commonName, authorization: request.header("authorization") });
+        seen.push({
+          target: request.target,
+          user: request.peerCertificate?.commonName,
+          authorization: request.header("authorization"),
+        });
         if (request.upgrade !== undefined) {
           const raw = response.hijack(101, "Switching Protocols", { connection: "Upgrade", upgrade: request.upgrade });
           raw.write("ready\n");
@@ -33,25 +42,38 @@ describe("the way to running pods", () => {
     });
     const port = await agent.listen({ host: "127.0.0.1", port: 0 });
     const client = at.server.client();
-    await client.create(ref("serviceaccounts"), { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "default", namespace: "default" } });
+    await client.create(ref("serviceaccounts"), {
+      apiVersion: "v1",
+      kind: "ServiceAccount",
+      metadata: { name: "default", namespace: "default" },
+    });
     await client.create(ref("nodes"), {
       apiVersion: "v1",
       kind: "Node",
       metadata: { name: "n1" },
-      status: { addresses: [{ type: "InternalIP", address: "127.0.0.1" }], daemonEndpoints: { kubeletEndpoint: { Port: port } } },
+      status: {
+        addresses: [{ type: "InternalIP", address: "127.0.0.1" }],
+        daemonEndpoints: { kubeletEndpoint: { Port: port } },
+      },
     } as KubeObject);
     await client.create(ref("nodes"), {
       apiVersion: "v1",
       kind: "Node",
       metadata: { name: "dead" },
-      status: { addresses: [{ type: "InternalIP", address: "127.0.0.1" }], daemonEndpoints: { kubeletEndpoint: { Port: 1 } } },
+      status: {
+        addresses: [{ type: "InternalIP", address: "127.0.0.1" }],
+        daemonEndpoints: { kubeletEndpoint: { Port: 1 } },
+      },
     } as KubeObject);
     const pod = (name: string, nodeName: string | undefined, containers: string[]): KubeObject =>
       ({
         apiVersion: "v1",
         kind: "Pod",
         metadata: { name, namespace: "default" },
-        spec: { ...(nodeName === undefined ? {} : { nodeName }), containers: containers.map((each) => ({ name: each, image: "i" })) },
+        spec: {
+          ...(nodeName === undefined ? {} : { nodeName }),
+          containers: containers.map((each) => ({ name: each, image: "i" })),
+        },
       }) as KubeObject;
     await client.create(ref("pods"), pod("one", "n1", ["c"]));
     await client.create(ref("pods"), pod("two", "n1", ["a", "b"]));
@@ -63,7 +85,10 @@ describe("the way to running pods", () => {
     await at.stop();
   });
 
-  function call(path: string, headers: Record<string, string> = {}): Promise<{ code: number; text: string; upgraded: boolean }> {
+  function call(
+    path: string,
+    headers: Record<string, string> = {},
+  ): Promise<{ code: number; text: string; upgraded: boolean }> {
     seen = [];
     return new Promise((resolve, reject) => {
       const request = httpsRequest(`${at.server.url}${path}`, {
@@ -88,13 +113,20 @@ describe("the way to running pods", () => {
     });
   }
 
-  const message = async (path: string): Promise<string> => (JSON.parse((await call(path)).text) as Status).message ?? "";
+  const message = async (path: string): Promise<string> =>
+    (JSON.parse((await call(path)).text) as Status).message ?? "";
 
   test("logs come from the pod's node, asked with the server's own certificate", async () => {
     const { code, text } = await call("/api/v1/namespaces/default/pods/one/log?follow=true&tailLines=5&container=");
     assert.equal(code, 200);
     assert.equal(text, "line 1\nline 2\n");
-    assert.deepEqual(seen, [{ target: "/containerLogs/default/one/c?follow=true&tailLines=5", user: "kube-apiserver-kubelet-client", authorization: "" }]);
+    assert.deepEqual(seen, [
+      {
+        target: "/containerLogs/default/one/c?follow=true&tailLines=5",
+        user: "kube-apiserver-kubelet-client",
+        authorization: "",
+      },
+    ]);
   });
 
   test("an upgrade is passed through both ways", async () => {
@@ -104,7 +136,10 @@ describe("the way to running pods", () => {
     assert.equal(upgraded, true);
     assert.equal(text, "ready\necho hello");
     assert.equal(seen[0]?.target, "/exec/default/one/c?input=1&output=1&tty=1&command=ls&command=-l");
-    await call("/api/v1/namespaces/default/pods/one/portforward?ports=80", { connection: "Upgrade", upgrade: "SPDY/3.1" });
+    await call("/api/v1/namespaces/default/pods/one/portforward?ports=80", {
+      connection: "Upgrade",
+      upgrade: "SPDY/3.1",
+    });
     assert.equal(seen[0]?.target, "/portForward/default/one?port=80");
   });
 
@@ -114,7 +149,10 @@ describe("the way to running pods", () => {
     assert.equal(await message(log("two", "?container=x")), "container x is not valid for pod two");
     assert.equal(await message(log("none")), "pod none does not have a host assigned");
     assert.equal(await message(log("missing")), 'pods "missing" not found');
-    assert.match(await message(log("lost")), /^Internal error occurred: error dialing backend: dial tcp 127\.0\.0\.1:1: connect/);
+    assert.match(
+      await message(log("lost")),
+      /^Internal error occurred: error dialing backend: dial tcp 127\.0\.0\.1:1: connect/,
+    );
   });
 
   test("the node's own paths are reached through nodes/proxy", async () => {

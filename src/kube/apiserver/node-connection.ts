@@ -41,7 +41,13 @@ export class NodeConnection {
   }
 
   /** `pods/log`, `exec`, `attach`, `portforward`. */
-  async pod(verb: "log" | "exec" | "attach" | "portforward", namespace: string, name: string, request: HttpRequest, response: HttpResponse): Promise<void> {
+  async pod(
+    verb: "log" | "exec" | "attach" | "portforward",
+    namespace: string,
+    name: string,
+    request: HttpRequest,
+    response: HttpResponse,
+  ): Promise<void> {
     const pod = (await this.#object(this.#parts.pods, namespace, name)) as Pod;
     const { query } = request;
     const path = `${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
@@ -52,7 +58,16 @@ export class NodeConnection {
     const container = containerOf(pod, query.get("container") ?? "");
     const out = new URLSearchParams();
     if (verb === "log") {
-      for (const option of ["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream"]) {
+      for (const option of [
+        "follow",
+        "previous",
+        "timestamps",
+        "sinceSeconds",
+        "sinceTime",
+        "tailLines",
+        "limitBytes",
+        "stream",
+      ]) {
         const value = query.get(option);
         if (value !== null && value !== "") out.set(option, value);
       }
@@ -68,15 +83,27 @@ export class NodeConnection {
         if (command.length === 0) throw badRequest("you must specify at least 1 command for the container");
         for (const word of command) out.append("command", word);
       }
-      if (!on("stdin") && !on("stdout") && !on("stderr")) throw badRequest("you must specify at least one of stdin, stdout, stderr");
+      if (!on("stdin") && !on("stdout") && !on("stderr"))
+        throw badRequest("you must specify at least one of stdin, stdout, stderr");
     }
     const root = { log: "containerLogs", exec: "exec", attach: "attach" }[verb];
     const text = out.toString();
-    return this.#pass(pod, `/${root}/${path}/${encodeURIComponent(container)}${text === "" ? "" : `?${text}`}`, request, response);
+    return this.#pass(
+      pod,
+      `/${root}/${path}/${encodeURIComponent(container)}${text === "" ? "" : `?${text}`}`,
+      request,
+      response,
+    );
   }
 
   /** `pods/proxy`: `[scheme:]name[:port]`. */
-  async podProxy(namespace: string, name: string, rest: string, request: HttpRequest, response: HttpResponse): Promise<void> {
+  async podProxy(
+    namespace: string,
+    name: string,
+    rest: string,
+    request: HttpRequest,
+    response: HttpResponse,
+  ): Promise<void> {
     const { scheme, id, port } = splitProxyName(name);
     const pod = (await this.#object(this.#parts.pods, namespace, id)) as Pod;
     const ip = pod.status?.podIP;
@@ -92,14 +119,21 @@ export class NodeConnection {
   }
 
   /** `services/proxy`: to one ready endpoint. */
-  async serviceProxy(namespace: string, name: string, rest: string, request: HttpRequest, response: HttpResponse): Promise<void> {
+  async serviceProxy(
+    namespace: string,
+    name: string,
+    rest: string,
+    request: HttpRequest,
+    response: HttpResponse,
+  ): Promise<void> {
     const { scheme, id, port } = splitProxyName(name);
     const service = (await this.#object(this.#parts.services, namespace, id)) as KubeObject & {
       spec?: { ports?: { name?: string; port: number }[] };
     };
     const known = service.spec?.ports ?? [];
     const wanted = port === "" ? known[0] : known.find((each) => each.name === port || String(each.port) === port);
-    if (wanted === undefined) throw serviceUnavailable(`no service port ${JSON.stringify(port)} found for service ${JSON.stringify(id)}`);
+    if (wanted === undefined)
+      throw serviceUnavailable(`no service port ${JSON.stringify(port)} found for service ${JSON.stringify(id)}`);
     const { cache } = this.#parts.endpointSlices;
     await cache.ready();
     const choices: { host: string; port: number }[] = [];
@@ -112,7 +146,8 @@ export class NodeConnection {
       const at = slice.ports?.find((each) => (each.name ?? "") === (wanted.name ?? ""));
       if (at?.port === undefined) continue;
       for (const { addresses, conditions } of slice.endpoints ?? [])
-        if (conditions?.ready !== false && addresses[0] !== undefined) choices.push({ host: addresses[0], port: at.port });
+        if (conditions?.ready !== false && addresses[0] !== undefined)
+          choices.push({ host: addresses[0], port: at.port });
     }
     const choice = choices[Math.floor(Math.random() * choices.length)];
     if (choice === undefined) throw serviceUnavailable(`no endpoints available for service ${JSON.stringify(id)}`);
@@ -165,7 +200,10 @@ export class NodeConnection {
       if (!hasCode(error, "unavailable") || response.started) throw error;
       const cause = error.cause instanceof Error ? error.cause.message : error.message;
       const where = `${target.tls === undefined ? "http" : "https"}://${target.host}:${target.port}${target.target}`;
-      throw internalError(`error dialing backend: ${cause.startsWith("connect") ? `dial tcp ${target.host}:${target.port}: ${cause}` : `${where}: ${cause}`}`, error);
+      throw internalError(
+        `error dialing backend: ${cause.startsWith("connect") ? `dial tcp ${target.host}:${target.port}: ${cause}` : `${where}: ${cause}`}`,
+        error,
+      );
     }
   }
 

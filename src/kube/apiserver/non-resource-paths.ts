@@ -37,8 +37,16 @@ export class NonResourcePaths {
       ["/apis", (request, response) => this.#root(false, request, response)],
       ["/openapi/v2", (request, response) => parts.openapi.v2(request, response)],
       ["/openapi/v3", (request, response) => parts.openapi.v3Index(request, response)],
-      ["/metrics", (_request, response) => response.send(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }, parts.metrics.text())],
-      ["/openid/v1/jwks", async (_request, response) => response.send(200, { "content-type": "application/jwk-set+json" }, JSON.stringify(await parts.tokens.jwks()))],
+      [
+        "/metrics",
+        (_request, response) =>
+          response.send(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }, parts.metrics.text()),
+      ],
+      [
+        "/openid/v1/jwks",
+        async (_request, response) =>
+          response.send(200, { "content-type": "application/jwk-set+json" }, JSON.stringify(await parts.tokens.jwks())),
+      ],
       ["/.well-known/openid-configuration", (_request, response) => response.sendJson(200, this.#issuer())],
       ["/", (_request, response) => response.sendJson(200, { paths: this.#paths() })],
     ]);
@@ -56,7 +64,10 @@ export class NonResourcePaths {
   }
 
   #authorize(path: string, user: UserInfo, request: HttpRequest): void {
-    const verb = { POST: "post", PUT: "put", PATCH: "patch", DELETE: "delete", HEAD: "head", OPTIONS: "options" }[request.method] ?? "get";
+    const verb =
+      { POST: "post", PUT: "put", PATCH: "patch", DELETE: "delete", HEAD: "head", OPTIONS: "options" }[
+        request.method
+      ] ?? "get";
     const asked = { verb, path };
     if (this.#parts.authorizer.authorize(user, asked).allowed) return;
     throw forbiddenPath(`forbidden: ${deniedMessage(user, asked)}`);
@@ -66,7 +77,11 @@ export class NonResourcePaths {
     const { discovery } = this.#parts;
     response.setHeader("vary", "Accept");
     for (const { as, group, version } of parseAccept(request.header("accept"))) {
-      if (as === "APIGroupDiscoveryList" && group === "apidiscovery.k8s.io" && (version === "v2" || version === "v2beta1")) {
+      if (
+        as === "APIGroupDiscoveryList" &&
+        group === "apidiscovery.k8s.io" &&
+        (version === "v2" || version === "v2beta1")
+      ) {
         const { json, etag } = discovery.aggregated(core, version);
         response.setHeader("etag", etag);
         const contentType = `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`;
@@ -82,7 +97,8 @@ export class NonResourcePaths {
     const { discovery, openapi } = this.#parts;
     const parts = path.slice(1).split("/");
     const [root, first = "", second = ""] = parts;
-    if (root === "openapi" && first === "v3") return (request, response) => openapi.v3(parts.slice(2).join("/"), request, response);
+    if (root === "openapi" && first === "v3")
+      return (request, response) => openapi.v3(parts.slice(2).join("/"), request, response);
     const document =
       root === "api" && parts.length === 2
         ? discovery.resources("", first)
@@ -100,9 +116,15 @@ export class NonResourcePaths {
     if (checks === undefined || more.length > 0) return undefined;
     return async (request, response) => {
       const verbose = request.query.has("verbose");
-      const result = check === undefined ? await checks.all(request.query.getAll("exclude"), verbose) : await checks.one(check);
-      if (result === undefined) return response.send(404, { "content-type": "text/plain; charset=utf-8" }, "404 page not found\n");
-      response.send(result.ok ? 200 : 500, { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff" }, result.text);
+      const result =
+        check === undefined ? await checks.all(request.query.getAll("exclude"), verbose) : await checks.one(check);
+      if (result === undefined)
+        return response.send(404, { "content-type": "text/plain; charset=utf-8" }, "404 page not found\n");
+      response.send(
+        result.ok ? 200 : 500,
+        { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff" },
+        result.text,
+      );
     };
   }
 
@@ -119,8 +141,25 @@ export class NonResourcePaths {
 
   #paths(): string[] {
     const { discovery } = this.#parts;
-    const groups = discovery.groups.flatMap((group) => [`/apis/${group}`, ...discovery.versions(group).map((version) => `/apis/${group}/${version}`)]);
-    return ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", ...groups.sort(), "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"];
+    const groups = discovery.groups.flatMap((group) => [
+      `/apis/${group}`,
+      ...discovery.versions(group).map((version) => `/apis/${group}/${version}`),
+    ]);
+    return [
+      "/.well-known/openid-configuration",
+      "/api",
+      "/api/v1",
+      "/apis",
+      ...groups.sort(),
+      "/healthz",
+      "/livez",
+      "/metrics",
+      "/openapi/v2",
+      "/openapi/v3",
+      "/openid/v1/jwks",
+      "/readyz",
+      "/version",
+    ];
   }
 }
 

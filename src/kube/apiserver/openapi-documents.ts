@@ -58,7 +58,9 @@ export class OpenApiDocuments {
   }
 
   #paths(): string[] {
-    const groups = this.#discovery.groups.flatMap((group) => this.#discovery.versions(group).map((version) => `apis/${group}/${version}`));
+    const groups = this.#discovery.groups.flatMap((group) =>
+      this.#discovery.versions(group).map((version) => `apis/${group}/${version}`),
+    );
     return ["api/v1", ...groups];
   }
 

@@ -97,12 +97,7 @@ export class Operations {
     return this.shown(served, await this.#parts.store.get(served.handle, namespace, name, resourceVersion));
   }
 
-  async list(
-    served: Served,
-    namespace: string,
-    options: ListOptions,
-    context: RequestContext,
-  ): Promise<ListAnswer> {
+  async list(served: Served, namespace: string, options: ListOptions, context: RequestContext): Promise<ListAnswer> {
     const target = { served, namespace, name: "", subresource: "" };
     this.#needVerb(target, "list");
     const selection = parseSelection(served.handle.type, options.labelSelector, options.fieldSelector);
@@ -113,7 +108,12 @@ export class Operations {
   }
 
   /** A watch from where the request says. Throws 410 when that is forgotten. */
-  async watch(served: Served, namespace: string, options: WatchRequest, context: RequestContext): Promise<CacheWatcher> {
+  async watch(
+    served: Served,
+    namespace: string,
+    options: WatchRequest,
+    context: RequestContext,
+  ): Promise<CacheWatcher> {
     const target = { served, namespace, name: "", subresource: "" };
     this.#needVerb(target, "watch");
     const { cache, type } = served.handle;
@@ -223,7 +223,13 @@ export class Operations {
       await Promise.all(
         chunk.map(async (entry) => {
           try {
-            const { entry: last } = await this.#parts.store.delete(served.handle, entry.namespace, entry.name, each, context);
+            const { entry: last } = await this.#parts.store.delete(
+              served.handle,
+              entry.namespace,
+              entry.name,
+              each,
+              context,
+            );
             gone.push(this.shown(served, last));
           } catch (error) {
             if (!hasCode(error, "not-found", "conflict")) throw error;
@@ -312,13 +318,20 @@ const partChange: Record<string, PartChange> = {
     const have = spec.ephemeralContainers ?? [];
     for (const { name } of have)
       if (!wanted.some((container) => container.name === name))
-        throw conflict({ group: "", resource: "pods" }, before.metadata?.name ?? "", `existing ephemeral containers ${JSON.stringify(name)} may not be removed`);
+        throw conflict(
+          { group: "", resource: "pods" },
+          before.metadata?.name ?? "",
+          `existing ephemeral containers ${JSON.stringify(name)} may not be removed`,
+        );
     spec.ephemeralContainers = wanted;
     keepVersion(before, changed);
     return before;
   },
   resize(before, changed) {
-    type Spec = { containers?: (Record<string, unknown> & { name: string })[]; initContainers?: (Record<string, unknown> & { name: string })[] };
+    type Spec = {
+      containers?: (Record<string, unknown> & { name: string })[];
+      initContainers?: (Record<string, unknown> & { name: string })[];
+    };
     for (const list of ["containers", "initContainers"] as const) {
       const wanted = (changed["spec"] as Spec | undefined)?.[list] ?? [];
       for (const container of (before["spec"] as Spec)[list] ?? []) {
@@ -345,7 +358,11 @@ const partChange: Record<string, PartChange> = {
     const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
     before["status"] = {
       ...old,
-      conditions: (status.conditions ?? []).map((condition) => ({ lastUpdateTime: now, lastTransitionTime: now, ...condition })),
+      conditions: (status.conditions ?? []).map((condition) => ({
+        lastUpdateTime: now,
+        lastTransitionTime: now,
+        ...condition,
+      })),
     };
     keepVersion(before, changed);
     return before;

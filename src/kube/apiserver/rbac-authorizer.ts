@@ -119,6 +119,7 @@ export function deniedMessage(user: UserInfo, request: AccessRequest): string {
   const who = `User ${JSON.stringify(user.username)} cannot ${request.verb}`;
   if ("path" in request) return `${who} path ${JSON.stringify(request.path)}`;
   const resource = request.subresource ? `${request.resource}/${request.subresource}` : request.resource;
-  const where = request.namespace === "" ? "at the cluster scope" : `in the namespace ${JSON.stringify(request.namespace)}`;
+  const where =
+    request.namespace === "" ? "at the cluster scope" : `in the namespace ${JSON.stringify(request.namespace)}`;
   return `${who} resource ${JSON.stringify(resource)} in API group ${JSON.stringify(request.group)} ${where}`;
 }

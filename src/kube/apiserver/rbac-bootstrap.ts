@@ -24,11 +24,20 @@ const write = "create delete deletecollection patch update";
 const readWrite = `${read} ${write}`;
 const events = rule("create patch update", "core events.k8s.io", "events");
 
-const workloads = "daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status controllerrevisions";
+const workloads =
+  "daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status controllerrevisions";
 
 const viewRules: PolicyRule[] = [
-  rule(read, "core", "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status"),
-  rule(read, "core", "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status"),
+  rule(
+    read,
+    "core",
+    "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status",
+  ),
+  rule(
+    read,
+    "core",
+    "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status",
+  ),
   rule(read, "core", "namespaces"),
   rule(read, "discovery.k8s.io", "endpointslices"),
   rule(read, "apps", workloads),
@@ -44,9 +53,17 @@ const editRules: PolicyRule[] = [
   rule("impersonate", "core", "serviceaccounts"),
   rule(write, "core", "pods pods/attach pods/exec pods/portforward pods/proxy"),
   rule("create", "core", "pods/eviction"),
-  rule(write, "core", "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy"),
+  rule(
+    write,
+    "core",
+    "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy",
+  ),
   rule("create", "core", "serviceaccounts/token"),
-  rule(write, "apps", "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale"),
+  rule(
+    write,
+    "apps",
+    "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale",
+  ),
   rule(write, "autoscaling", "horizontalpodautoscalers"),
   rule(write, "batch", "cronjobs jobs"),
   rule(write, "policy", "poddisruptionbudgets"),
@@ -89,7 +106,9 @@ const nodeRules: PolicyRule[] = [
   rule("get", "resource.k8s.io", "resourceclaims"),
 ];
 
-const aggregate = (to: string): Record<string, string> => ({ [`rbac.authorization.k8s.io/aggregate-to-${to}`]: "true" });
+const aggregate = (to: string): Record<string, string> => ({
+  [`rbac.authorization.k8s.io/aggregate-to-${to}`]: "true",
+});
 
 interface RoleSeed {
   name: string;
@@ -105,7 +124,10 @@ const roles: RoleSeed[] = [
   { name: "cluster-admin", rules: [rule("*", "*", "*"), urls("*", "*")] },
   { name: "system:discovery", rules: [urls("get", discovery)] },
   { name: "system:public-info-viewer", rules: [urls("get", "/healthz /livez /readyz /version /version/")] },
-  { name: "system:monitoring", rules: [urls("get", "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")] },
+  {
+    name: "system:monitoring",
+    rules: [urls("get", "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")],
+  },
   {
     name: "system:basic-user",
     rules: [
@@ -120,7 +142,10 @@ const roles: RoleSeed[] = [
   { name: "edit", aggregate: "edit", labels: aggregate("admin"), rules: [...editRules, ...viewRules] },
   { name: "view", aggregate: "view", labels: aggregate("edit"), rules: viewRules },
   { name: "system:node", rules: nodeRules },
-  { name: "system:node-problem-detector", rules: [rule("get", "core", "nodes"), rule("patch", "core", "nodes/status"), events] },
+  {
+    name: "system:node-problem-detector",
+    rules: [rule("get", "core", "nodes"), rule("patch", "core", "nodes/status"), events],
+  },
   {
     name: "system:node-proxier",
     rules: [
@@ -131,15 +156,42 @@ const roles: RoleSeed[] = [
       rule("list watch", "networking.k8s.io", "servicecidrs"),
     ],
   },
-  { name: "system:kubelet-api-admin", rules: [rule("get list watch proxy", "core", "nodes"), rule("*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats nodes/configz nodes/healthz nodes/pods")] },
-  { name: "system:node-bootstrapper", rules: [rule("create get list watch", "certificates.k8s.io", "certificatesigningrequests")] },
+  {
+    name: "system:kubelet-api-admin",
+    rules: [
+      rule("get list watch proxy", "core", "nodes"),
+      rule("*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats nodes/configz nodes/healthz nodes/pods"),
+    ],
+  },
+  {
+    name: "system:node-bootstrapper",
+    rules: [rule("create get list watch", "certificates.k8s.io", "certificatesigningrequests")],
+  },
   {
     name: "system:auth-delegator",
-    rules: [rule("create", "authentication.k8s.io", "tokenreviews"), rule("create", "authorization.k8s.io", "subjectaccessreviews")],
+    rules: [
+      rule("create", "authentication.k8s.io", "tokenreviews"),
+      rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+    ],
   },
   { name: "system:kube-aggregator", rules: [rule(read, "core", "endpoints services")] },
-  { name: "system:kube-dns", rules: [rule("list watch", "core", "endpoints services"), rule("list watch", "discovery.k8s.io", "endpointslices"), rule("list watch", "core", "namespaces pods")] },
-  { name: "system:service-account-issuer-discovery", rules: [urls("get", "/.well-known/openid-configuration /openid/v1/jwks /.well-known/openid-configuration/ /openid/v1/jwks/")] },
+  {
+    name: "system:kube-dns",
+    rules: [
+      rule("list watch", "core", "endpoints services"),
+      rule("list watch", "discovery.k8s.io", "endpointslices"),
+      rule("list watch", "core", "namespaces pods"),
+    ],
+  },
+  {
+    name: "system:service-account-issuer-discovery",
+    rules: [
+      urls(
+        "get",
+        "/.well-known/openid-configuration /openid/v1/jwks /.well-known/openid-configuration/ /openid/v1/jwks/",
+      ),
+    ],
+  },
   {
     name: "system:persistent-volume-provisioner",
     rules: [
@@ -150,13 +202,37 @@ const roles: RoleSeed[] = [
       events,
     ],
   },
-  { name: "system:volume-scheduler", rules: [rule("get list patch update watch", "core", "persistentvolumes persistentvolumeclaims"), rule(read, "storage.k8s.io", "storageclasses")] },
-  { name: "system:certificates.k8s.io:certificatesigningrequests:nodeclient", rules: [rule("create", "certificates.k8s.io", "certificatesigningrequests/nodeclient")] },
-  { name: "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", rules: [rule("create", "certificates.k8s.io", "certificatesigningrequests/selfnodeclient")] },
-  { name: "system:certificates.k8s.io:kube-apiserver-client-approver", rules: [rule("approve", "certificates.k8s.io", "signers", "kubernetes.io/kube-apiserver-client")] },
-  { name: "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver", rules: [rule("approve", "certificates.k8s.io", "signers", "kubernetes.io/kube-apiserver-client-kubelet")] },
-  { name: "system:certificates.k8s.io:kubelet-serving-approver", rules: [rule("approve", "certificates.k8s.io", "signers", "kubernetes.io/kubelet-serving")] },
-  { name: "system:certificates.k8s.io:legacy-unknown-approver", rules: [rule("approve", "certificates.k8s.io", "signers", "kubernetes.io/legacy-unknown")] },
+  {
+    name: "system:volume-scheduler",
+    rules: [
+      rule("get list patch update watch", "core", "persistentvolumes persistentvolumeclaims"),
+      rule(read, "storage.k8s.io", "storageclasses"),
+    ],
+  },
+  {
+    name: "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+    rules: [rule("create", "certificates.k8s.io", "certificatesigningrequests/nodeclient")],
+  },
+  {
+    name: "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+    rules: [rule("create", "certificates.k8s.io", "certificatesigningrequests/selfnodeclient")],
+  },
+  {
+    name: "system:certificates.k8s.io:kube-apiserver-client-approver",
+    rules: [rule("approve", "certificates.k8s.io", "signers", "kubernetes.io/kube-apiserver-client")],
+  },
+  {
+    name: "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver",
+    rules: [rule("approve", "certificates.k8s.io", "signers", "kubernetes.io/kube-apiserver-client-kubelet")],
+  },
+  {
+    name: "system:certificates.k8s.io:kubelet-serving-approver",
+    rules: [rule("approve", "certificates.k8s.io", "signers", "kubernetes.io/kubelet-serving")],
+  },
+  {
+    name: "system:certificates.k8s.io:legacy-unknown-approver",
+    rules: [rule("approve", "certificates.k8s.io", "signers", "kubernetes.io/legacy-unknown")],
+  },
   {
     name: "system:kube-scheduler",
     rules: [
@@ -209,7 +285,9 @@ const controllers: Record<string, PolicyRule[]> = {
     rule(readWrite, "storage.k8s.io", "volumeattachments"),
     rule(read, "storage.k8s.io", "csidrivers csinodes"),
   ],
-  "clusterrole-aggregation-controller": [rule("escalate get list patch update watch", "rbac.authorization.k8s.io", "clusterroles")],
+  "clusterrole-aggregation-controller": [
+    rule("escalate get list patch update watch", "rbac.authorization.k8s.io", "clusterroles"),
+  ],
   "cronjob-controller": [
     rule("get list update watch", "batch", "cronjobs"),
     rule("create delete get list patch update watch", "batch", "jobs"),
@@ -314,9 +392,17 @@ const controllers: Record<string, PolicyRule[]> = {
     rule("get list watch", "core", "nodes"),
     events,
   ],
-  "pod-garbage-collector": [rule("delete list watch", "core", "pods"), rule("get list", "core", "nodes"), rule("patch update", "core", "pods/status")],
+  "pod-garbage-collector": [
+    rule("delete list watch", "core", "pods"),
+    rule("get list", "core", "nodes"),
+    rule("patch update", "core", "pods/status"),
+  ],
   "pv-protection-controller": [rule("get list update watch", "core", "persistentvolumes"), events],
-  "pvc-protection-controller": [rule("get list update watch", "core", "persistentvolumeclaims"), rule(read, "core", "pods"), events],
+  "pvc-protection-controller": [
+    rule("get list update watch", "core", "persistentvolumeclaims"),
+    rule(read, "core", "pods"),
+    events,
+  ],
   "replicaset-controller": [
     rule("get list update watch", "apps", "replicasets"),
     rule("update", "apps", "replicasets/finalizers replicasets/status"),
@@ -332,7 +418,12 @@ const controllers: Record<string, PolicyRule[]> = {
   "resourcequota-controller": [rule("list watch", "*", "*"), rule("update", "core", "resourcequotas/status"), events],
   "root-ca-cert-publisher": [rule("create update", "core", "configmaps"), events],
   "service-account-controller": [rule("create", "core", "serviceaccounts"), events],
-  "service-controller": [rule(read, "core", "services"), rule("patch update", "core", "services/status"), rule("list watch", "core", "nodes"), events],
+  "service-controller": [
+    rule(read, "core", "services"),
+    rule("patch update", "core", "services/status"),
+    rule("list watch", "core", "nodes"),
+    events,
+  ],
   "statefulset-controller": [
     rule("list watch", "core", "pods"),
     rule(read, "apps", "statefulsets"),
@@ -359,7 +450,11 @@ const bindings: [name: string, role: string, subjects: Subject[]][] = [
   ["cluster-admin", "cluster-admin", [group("system:masters")]],
   ["system:discovery", "system:discovery", [group("system:authenticated")]],
   ["system:basic-user", "system:basic-user", [group("system:authenticated")]],
-  ["system:public-info-viewer", "system:public-info-viewer", [group("system:authenticated"), group("system:unauthenticated")]],
+  [
+    "system:public-info-viewer",
+    "system:public-info-viewer",
+    [group("system:authenticated"), group("system:unauthenticated")],
+  ],
   ["system:monitoring", "system:monitoring", [group("system:monitoring")]],
   ["system:node", "system:node", [group("system:nodes")]],
   ["system:node-proxier", "system:node-proxier", [user("system:kube-proxy")]],
@@ -367,7 +462,11 @@ const bindings: [name: string, role: string, subjects: Subject[]][] = [
   ["system:kube-dns", "system:kube-dns", [{ kind: "ServiceAccount", name: "kube-dns", namespace: "kube-system" }]],
   ["system:kube-scheduler", "system:kube-scheduler", [user("system:kube-scheduler")]],
   ["system:volume-scheduler", "system:volume-scheduler", [user("system:kube-scheduler")]],
-  ["system:service-account-issuer-discovery", "system:service-account-issuer-discovery", [group("system:serviceaccounts")]],
+  [
+    "system:service-account-issuer-discovery",
+    "system:service-account-issuer-discovery",
+    [group("system:serviceaccounts")],
+  ],
 ];
 
 const bootstrapping = { "kubernetes.io/bootstrapping": "rbac-defaults" };

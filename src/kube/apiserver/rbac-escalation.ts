@@ -33,7 +33,10 @@ function ruleText({ apiGroups, resources, resourceNames, nonResourceURLs, verbs 
  * Nobody grants what they do not hold, except who may `escalate` roles or `bind` them (kubernetes, registry/
  * rbac, policybased).
  */
-export function escalationCheck(authorizer: RbacAuthorizer, caches: { roles: WatchCache; clusterRoles: WatchCache }): FinalCheck {
+export function escalationCheck(
+  authorizer: RbacAuthorizer,
+  caches: { roles: WatchCache; clusterRoles: WatchCache },
+): FinalCheck {
   return (handle, object, old, { user }) => {
     const { type } = handle;
     if (type.group !== group || !kinds.has(type.kind) || object === undefined) return;
@@ -42,14 +45,28 @@ export function escalationCheck(authorizer: RbacAuthorizer, caches: { roles: Wat
     const namespace = role.metadata?.namespace ?? "";
     const name = role.metadata?.name ?? "";
     const before = old as RoleLike | undefined;
-    if (before !== undefined && equalJson(before.rules, role.rules) && equalJson(before["roleRef"], role.roleRef) && equalJson((before as { subjects?: unknown }).subjects, (role as { subjects?: unknown }).subjects)) return;
+    if (
+      before !== undefined &&
+      equalJson(before.rules, role.rules) &&
+      equalJson(before["roleRef"], role.roleRef) &&
+      equalJson((before as { subjects?: unknown }).subjects, (role as { subjects?: unknown }).subjects)
+    )
+      return;
     let granted = role.rules ?? [];
     let asked = { verb: "escalate", group, resource: type.resource, namespace, name };
     if (role.roleRef !== undefined) {
       const isCluster = role.roleRef.kind === "ClusterRole";
       const cache = isCluster ? caches.clusterRoles : caches.roles;
-      granted = (cache.get(cache.keyOf(isCluster ? "" : namespace, role.roleRef.name))?.object as RoleLike | undefined)?.rules ?? [];
-      asked = { verb: "bind", group, resource: isCluster ? "clusterroles" : "roles", namespace, name: role.roleRef.name };
+      granted =
+        (cache.get(cache.keyOf(isCluster ? "" : namespace, role.roleRef.name))?.object as RoleLike | undefined)
+          ?.rules ?? [];
+      asked = {
+        verb: "bind",
+        group,
+        resource: isCluster ? "clusterroles" : "roles",
+        namespace,
+        name: role.roleRef.name,
+      };
     }
     if (authorizer.authorize(user, asked).allowed) return;
     const held = authorizer.rulesFor(user, namespace);

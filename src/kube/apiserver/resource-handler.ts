@@ -2,7 +2,16 @@ import type { Clock } from "#base/clock.ts";
 import { hasCode } from "#base/errors.ts";
 import type { KubeObject } from "#api/kube/object.ts";
 import type { HttpRequest, HttpResponse } from "#web/http.ts";
-import { badRequest, invalid, methodUnknown, notAcceptable, pathNotFound, statusOf, tooLarge, unsupportedMediaType } from "./api-error.ts";
+import {
+  badRequest,
+  invalid,
+  methodUnknown,
+  notAcceptable,
+  pathNotFound,
+  statusOf,
+  tooLarge,
+  unsupportedMediaType,
+} from "./api-error.ts";
 import type { CacheWatcher } from "./cache-watcher.ts";
 import { type CacheEntry, joinEntries } from "./cache-entry.ts";
 import type { DeleteOptions } from "./deletion.ts";
@@ -36,7 +45,15 @@ const patchTypes = [
   "application/strategic-merge-patch+json",
   "application/apply-patch+yaml",
 ];
-const proxyVerbs: Record<string, string> = { GET: "get", HEAD: "get", POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete", OPTIONS: "get" };
+const proxyVerbs: Record<string, string> = {
+  GET: "get",
+  HEAD: "get",
+  POST: "create",
+  PUT: "update",
+  PATCH: "patch",
+  DELETE: "delete",
+  OPTIONS: "get",
+};
 
 /** Requests for resources, from HTTP to operations and back. */
 export class ResourceHandler {
@@ -51,11 +68,22 @@ export class ResourceHandler {
     const found = operations.registry.find(path);
     if (found === undefined) {
       // Nobody learns what is there without being allowed to.
-      operations.authorize(user, { verb: verbOf(path, request), group: path.group, resource: path.resource, subresource: path.subresource, namespace: path.namespace, name: path.name });
+      operations.authorize(user, {
+        verb: verbOf(path, request),
+        group: path.group,
+        resource: path.resource,
+        subresource: path.subresource,
+        namespace: path.namespace,
+        name: path.name,
+      });
       throw pathNotFound();
     }
     const target: Target = { served: found, namespace: path.namespace, name: path.name, subresource: path.subresource };
-    if (found.type.namespaced !== (path.namespace !== "") && (path.name !== "" || path.namespace !== "" || request.method === "POST")) throw pathNotFound();
+    if (
+      found.type.namespaced !== (path.namespace !== "") &&
+      (path.name !== "" || path.namespace !== "" || request.method === "POST")
+    )
+      throw pathNotFound();
     const connect = connectVerb(target);
     if (connect) return this.#connect(path, target, user, request, response);
     const context = contextOf(user, request);
@@ -65,7 +93,14 @@ export class ResourceHandler {
       case "GET":
       case "HEAD":
         if (path.legacyWatch) return this.#watch(target, context, request, response);
-        return this.#object(target, await operations.get(target, context, versionParameter(request)), 200, context, request, response);
+        return this.#object(
+          target,
+          await operations.get(target, context, versionParameter(request)),
+          200,
+          context,
+          request,
+          response,
+        );
       case "PUT": {
         const body = await this.#body(target, request, context);
         const { entry, created } = await operations.update(target, body, context);
@@ -90,7 +125,13 @@ export class ResourceHandler {
     }
   }
 
-  async #collection(target: Target, legacyWatch: boolean, context: RequestContext, request: HttpRequest, response: HttpResponse): Promise<void> {
+  async #collection(
+    target: Target,
+    legacyWatch: boolean,
+    context: RequestContext,
+    request: HttpRequest,
+    response: HttpResponse,
+  ): Promise<void> {
     const { operations } = this.#parts;
     const { served, namespace } = target;
     switch (request.method) {
@@ -98,16 +139,35 @@ export class ResourceHandler {
       case "HEAD": {
         const options = parseListOptions(request.query);
         if (options.watch || legacyWatch) return this.#watch(target, context, request, response);
-        return this.#list(served, await operations.list(served, namespace, options, context), context, request, response);
+        return this.#list(
+          served,
+          await operations.list(served, namespace, options, context),
+          context,
+          request,
+          response,
+        );
       }
       case "POST": {
         const body = await this.#body(target, request, context);
         const named = { ...target, name: body.metadata?.name ?? "" };
-        return this.#object(target, await operations.create({ ...named, name: "" }, body, context), 201, context, request, response);
+        return this.#object(
+          target,
+          await operations.create({ ...named, name: "" }, body, context),
+          201,
+          context,
+          request,
+          response,
+        );
       }
       case "DELETE": {
         const deletion = await deleteOptions(request, context);
-        const list = await operations.deleteCollection(served, namespace, parseListOptions(request.query), deletion, context);
+        const list = await operations.deleteCollection(
+          served,
+          namespace,
+          parseListOptions(request.query),
+          deletion,
+          context,
+        );
         return this.#list(served, list, context, request, response);
       }
       default:
@@ -121,23 +181,43 @@ export class ResourceHandler {
     const { entry, gone } = await this.#parts.operations.delete(target, options, context);
     if (!gone) {
       const policy = options.propagationPolicy;
-      return this.#object(target, entry, policy === "Foreground" || options.orphanDependents === false ? 202 : 200, context, request, response);
+      return this.#object(
+        target,
+        entry,
+        policy === "Foreground" || options.orphanDependents === false ? 202 : 200,
+        context,
+        request,
+        response,
+      );
     }
     // A pod's deletion is answered with the pod itself; anything else's with a Status.
-    if (served.type.resource === "pods" && served.type.group === "") return this.#object(target, entry, 200, context, request, response);
+    if (served.type.resource === "pods" && served.type.group === "")
+      return this.#object(target, entry, 200, context, request, response);
     const { group, resource } = served.type;
     const status = {
       kind: "Status",
       apiVersion: "v1",
       metadata: {},
       status: "Success",
-      details: { name: target.name, ...(group === "" ? {} : { group }), kind: resource, uid: entry.object.metadata?.uid },
+      details: {
+        name: target.name,
+        ...(group === "" ? {} : { group }),
+        kind: resource,
+        uid: entry.object.metadata?.uid,
+      },
     };
     await send(response, 200, context, request, status as unknown as KubeObject);
   }
 
   /** One object, in the form that the client wants. */
-  async #object(target: Target, entry: CacheEntry, code: number, context: RequestContext, request: HttpRequest, response: HttpResponse): Promise<void> {
+  async #object(
+    target: Target,
+    entry: CacheEntry,
+    code: number,
+    context: RequestContext,
+    request: HttpRequest,
+    response: HttpResponse,
+  ): Promise<void> {
     const form = formOf(request);
     if (form.as !== "" && form.as !== "PartialObjectMetadataList") {
       const object = transformObject(kindOf(target), entry.object, form, includeOf(request), this.#parts.clock.now());
@@ -147,7 +227,13 @@ export class ResourceHandler {
     return send(response, code, context, request, entry.object, form);
   }
 
-  async #list(served: Served, answer: ListAnswer, context: RequestContext, request: HttpRequest, response: HttpResponse): Promise<void> {
+  async #list(
+    served: Served,
+    answer: ListAnswer,
+    context: RequestContext,
+    request: HttpRequest,
+    response: HttpResponse,
+  ): Promise<void> {
     const form = formOf(request);
     const { type, version } = served;
     const metadata: Record<string, unknown> = { resourceVersion: String(answer.revision) };
@@ -161,20 +247,31 @@ export class ResourceHandler {
     const objects = answer.entries.map((entry) => entry.object);
     if (form.as === "Table") {
       const kind = { group: type.group, version, kind: type.kind };
-      const table = tableOf(kind, objects, metadata, { include: includeOf(request), version: form.version, headers: true, now: this.#parts.clock.now() });
+      const table = tableOf(kind, objects, metadata, {
+        include: includeOf(request),
+        version: form.version,
+        headers: true,
+        now: this.#parts.clock.now(),
+      });
       return send(response, 200, context, request, table, form);
     }
     const list =
       form.as === ""
         ? { kind: `${type.kind}List`, apiVersion, metadata, items: objects }
-        : { kind: "PartialObjectMetadataList", apiVersion: `meta.k8s.io/${form.version}`, metadata, items: objects.map((object) => partialMetadata(object, form.version)) };
+        : {
+            kind: "PartialObjectMetadataList",
+            apiVersion: `meta.k8s.io/${form.version}`,
+            metadata,
+            items: objects.map((object) => partialMetadata(object, form.version)),
+          };
     return send(response, 200, context, request, list as unknown as KubeObject, form);
   }
 
   async #watch(target: Target, context: RequestContext, request: HttpRequest, response: HttpResponse): Promise<void> {
     const { served, namespace, name } = target;
     const { watch: _watch, ...options } = parseListOptions(request.query);
-    if (name !== "") options.fieldSelector = [`metadata.name=${name}`, options.fieldSelector].filter((text) => text !== "").join(",");
+    if (name !== "")
+      options.fieldSelector = [`metadata.name=${name}`, options.fieldSelector].filter((text) => text !== "").join(",");
     const form = formOf(request);
     let watcher: CacheWatcher;
     try {
@@ -182,7 +279,11 @@ export class ResourceHandler {
     } catch (error) {
       if (!hasCode(error, "gone")) throw error;
       // Upstream tells this inside the stream, and clients look for it there.
-      response.send(200, { "content-type": "application/json" }, `${JSON.stringify({ type: "ERROR", object: statusOf(error) })}\n`);
+      response.send(
+        200,
+        { "content-type": "application/json" },
+        `${JSON.stringify({ type: "ERROR", object: statusOf(error) })}\n`,
+      );
       return;
     }
     await streamWatch({
@@ -198,17 +299,31 @@ export class ResourceHandler {
     });
   }
 
-  async #connect(path: ResourcePath, target: Target, user: UserInfo, request: HttpRequest, response: HttpResponse): Promise<void> {
+  async #connect(
+    path: ResourcePath,
+    target: Target,
+    user: UserInfo,
+    request: HttpRequest,
+    response: HttpResponse,
+  ): Promise<void> {
     const { operations, nodes } = this.#parts;
     const { served, namespace, subresource } = target;
     // Opening a session is a create for everything but the log, however it is asked for.
-    const verb = subresource === "log" ? "get" : subresource === "proxy" ? (proxyVerbs[request.method] ?? "get") : request.method === "POST" ? "create" : "get";
+    const verb =
+      subresource === "log"
+        ? "get"
+        : subresource === "proxy"
+          ? (proxyVerbs[request.method] ?? "get")
+          : request.method === "POST"
+            ? "create"
+            : "get";
     // The port is no part of the name that is granted.
     const name = subresource === "proxy" ? path.name : target.name;
     operations.allow(user, verb, { ...target, name });
     if (subresource === "proxy") {
       if (served.type.resource === "nodes") return nodes.nodeProxy(path.name, path.rest, request, response);
-      if (served.type.resource === "services") return nodes.serviceProxy(namespace, path.name, path.rest, request, response);
+      if (served.type.resource === "services")
+        return nodes.serviceProxy(namespace, path.name, path.rest, request, response);
       return nodes.podProxy(namespace, path.name, path.rest, request, response);
     }
     if (path.rest !== "") throw pathNotFound();
@@ -264,7 +379,8 @@ function mediaType(request: HttpRequest): string {
 
 function versionParameter(request: HttpRequest): string {
   const value = request.query.get("resourceVersion") ?? "";
-  if (value !== "" && !/^\d+$/.test(value)) throw badRequest(`resourceVersion: Invalid value: ${JSON.stringify(value)}`);
+  if (value !== "" && !/^\d+$/.test(value))
+    throw badRequest(`resourceVersion: Invalid value: ${JSON.stringify(value)}`);
   return value;
 }
 
@@ -283,12 +399,20 @@ function contextOf(user: UserInfo, request: HttpRequest): RequestContext {
   for (const value of dry)
     if (value !== "All")
       throw invalid({ group: "meta.k8s.io", kind: optionsKind(request.method) }, "", [
-        { reason: "FieldValueNotSupported", field: "dryRun", message: `Unsupported value: ${JSON.stringify(value)}: supported values: "All"` },
+        {
+          reason: "FieldValueNotSupported",
+          field: "dryRun",
+          message: `Unsupported value: ${JSON.stringify(value)}: supported values: "All"`,
+        },
       ]);
   const validation = query.get("fieldValidation") ?? "";
   if (!["", "Strict", "Warn", "Ignore"].includes(validation))
     throw invalid({ group: "meta.k8s.io", kind: optionsKind(request.method) }, "", [
-      { reason: "FieldValueNotSupported", field: "fieldValidation", message: `Unsupported value: ${JSON.stringify(validation)}: supported values: "Ignore", "Strict", "Warn"` },
+      {
+        reason: "FieldValueNotSupported",
+        field: "fieldValidation",
+        message: `Unsupported value: ${JSON.stringify(validation)}: supported values: "Ignore", "Strict", "Warn"`,
+      },
     ]);
   const agent = request.header("user-agent");
   return {
@@ -302,7 +426,10 @@ function contextOf(user: UserInfo, request: HttpRequest): RequestContext {
 }
 
 function optionsKind(method: string): string {
-  return { POST: "CreateOptions", PUT: "UpdateOptions", PATCH: "PatchOptions", DELETE: "DeleteOptions" }[method] ?? "ListOptions";
+  return (
+    { POST: "CreateOptions", PUT: "UpdateOptions", PATCH: "PatchOptions", DELETE: "DeleteOptions" }[method] ??
+    "ListOptions"
+  );
 }
 
 async function deleteOptions(request: HttpRequest, context: RequestContext): Promise<DeleteOptions> {
@@ -310,7 +437,13 @@ async function deleteOptions(request: HttpRequest, context: RequestContext): Pro
   const options: DeleteOptions =
     body.length === 0
       ? {}
-      : ((await decodeBody(body, mediaType(request), { group: "", version: "v1", kind: "DeleteOptions" }, "Ignore", [])) as DeleteOptions);
+      : ((await decodeBody(
+          body,
+          mediaType(request),
+          { group: "", version: "v1", kind: "DeleteOptions" },
+          "Ignore",
+          [],
+        )) as DeleteOptions);
   if (body.length === 0) {
     const { query } = request;
     const grace = query.get("gracePeriodSeconds");
@@ -328,7 +461,9 @@ function includeOf(request: HttpRequest): IncludeObject {
   const value = request.query.get("includeObject") ?? "";
   if (value === "") return "Metadata";
   if (value === "None" || value === "Metadata" || value === "Object") return value;
-  throw badRequest(`includeObject: Invalid value: ${JSON.stringify(value)}: must be 'Metadata', 'Object', 'None', or empty`);
+  throw badRequest(
+    `includeObject: Invalid value: ${JSON.stringify(value)}: must be 'Metadata', 'Object', 'None', or empty`,
+  );
 }
 
 function isPretty(request: HttpRequest): boolean {
@@ -347,13 +482,22 @@ function sendBytes(response: HttpResponse, code: number, context: RequestContext
   response.send(code, { "content-type": "application/json", ...warningHeaders(context) }, bytes);
 }
 
-async function send(response: HttpResponse, code: number, context: RequestContext, request: HttpRequest, object: KubeObject, form?: Wanted): Promise<void> {
+async function send(
+  response: HttpResponse,
+  code: number,
+  context: RequestContext,
+  request: HttpRequest,
+  object: KubeObject,
+  form?: Wanted,
+): Promise<void> {
   const headers = warningHeaders(context);
   if (form?.format === "protobuf") {
     const bytes = toProtobuf(object);
-    if (bytes !== undefined) return response.send(code, { "content-type": "application/vnd.kubernetes.protobuf", ...headers }, bytes);
+    if (bytes !== undefined)
+      return response.send(code, { "content-type": "application/vnd.kubernetes.protobuf", ...headers }, bytes);
   }
-  if (form?.format === "yaml") return response.send(code, { "content-type": "application/yaml", ...headers }, await toYaml(object));
+  if (form?.format === "yaml")
+    return response.send(code, { "content-type": "application/yaml", ...headers }, await toYaml(object));
   const text = JSON.stringify(object, undefined, isPretty(request) ? 2 : undefined);
   response.send(code, { "content-type": "application/json", ...headers }, `${text}\n`);
 }

@@ -28,9 +28,20 @@ export interface ObjectRules {
   validate(handle: ResourceHandle, object: KubeObject, old: KubeObject | undefined): FieldProblem[];
   /** Mutating admission that concerns many kinds; refuses by throwing. */
   admitCreate(handle: ResourceHandle, namespace: string, object: Mutable, context: RequestContext): Promise<void>;
-  admitUpdate(handle: ResourceHandle, object: Mutable, old: KubeObject, context: RequestContext, subresource: string): Promise<void>;
+  admitUpdate(
+    handle: ResourceHandle,
+    object: Mutable,
+    old: KubeObject,
+    context: RequestContext,
+    subresource: string,
+  ): Promise<void>;
   /** After validation: refuses by throwing. `object` is undefined for a deletion. */
-  admitFinally(handle: ResourceHandle, object: KubeObject | undefined, old: KubeObject | undefined, context: RequestContext): Promise<void>;
+  admitFinally(
+    handle: ResourceHandle,
+    object: KubeObject | undefined,
+    old: KubeObject | undefined,
+    context: RequestContext,
+  ): Promise<void>;
 }
 
 export interface ResourceStoreParts {
@@ -99,7 +110,12 @@ export class ResourceStore {
   }
 
   /** Creates an object, which becomes the store's: pass a copy that nobody else holds. */
-  async create(handle: ResourceHandle, namespace: string, object: Mutable, context: RequestContext): Promise<CacheEntry> {
+  async create(
+    handle: ResourceHandle,
+    namespace: string,
+    object: Mutable,
+    context: RequestContext,
+  ): Promise<CacheEntry> {
     const { type } = handle;
     this.#checkIdentity(handle, namespace, undefined, object);
     const given = object.metadata as ObjectMeta;
@@ -141,7 +157,10 @@ export class ResourceStore {
     else delete metadata.generation;
     if (strategy.initialStatus !== undefined) object["status"] = cloneJson(strategy.initialStatus);
     strategy.prepareCreate?.(object, context);
-    const problems = [...rules.validate(handle, object, undefined), ...(strategy.validateCreate?.(object, context) ?? [])];
+    const problems = [
+      ...rules.validate(handle, object, undefined),
+      ...(strategy.validateCreate?.(object, context) ?? []),
+    ];
     if (problems.length > 0) {
       strategy.createFailed?.(object);
       throw invalid(type, metadata.name ?? "", problems);
@@ -266,7 +285,10 @@ export class ResourceStore {
     }
     const bytes = encodeStored(object);
     // A write that changes nothing is none: no event, no new revision.
-    if (Buffer.from(bytes).equals(current.raw) || equalJson({ ...old, metadata: { ...oldMeta, resourceVersion: undefined } }, object))
+    if (
+      Buffer.from(bytes).equals(current.raw) ||
+      equalJson({ ...old, metadata: { ...oldMeta, resourceVersion: undefined } }, object)
+    )
       return { entry: current, created: false, deleted: false };
     if (context.dryRun) {
       strategy.updateFailed?.(old);
@@ -366,7 +388,9 @@ export class ResourceStore {
     const { store, feed } = this.#parts;
     const { strategy } = handle;
     try {
-      const { revision } = await store.delete(current.key, current.revision, { durability: strategy.durability ?? "sync" });
+      const { revision } = await store.delete(current.key, current.revision, {
+        durability: strategy.durability ?? "sync",
+      });
       await feed.waitFor(revision, 10_000);
       strategy.deleted?.(current.object);
       delete (last.metadata as ObjectMeta).resourceVersion;
@@ -402,9 +426,7 @@ export class ResourceStore {
       if (namespace === "") throw badRequest("an empty namespace may not be set during creation");
       if (!metadata.namespace) metadata.namespace = namespace;
       else if (metadata.namespace !== namespace)
-        throw badRequest(
-          `the namespace of the provided object does not match the namespace sent on the request`,
-        );
+        throw badRequest(`the namespace of the provided object does not match the namespace sent on the request`);
     } else if (metadata.namespace !== undefined) {
       if (metadata.namespace !== "") throw badRequest("namespace may not be set on cluster-scoped resources");
       delete metadata.namespace;
@@ -454,7 +476,8 @@ function keepField<T extends object>(target: T, source: object, key: string): vo
 /** A status write changes status and, as upstream lets it, labels and annotations; nothing else. */
 function keepAllButStatus(object: Mutable, old: KubeObject): void {
   const source = old as Record<string, unknown>;
-  for (const key of Object.keys(object)) if (key !== "status" && key !== "metadata" && source[key] === undefined) delete object[key];
+  for (const key of Object.keys(object))
+    if (key !== "status" && key !== "metadata" && source[key] === undefined) delete object[key];
   for (const key in source) if (key !== "status" && key !== "metadata") object[key] = source[key];
   keepField(object.metadata as ObjectMeta, old.metadata as ObjectMeta, "ownerReferences");
 }

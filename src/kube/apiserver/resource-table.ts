@@ -13,7 +13,10 @@ function served(info: ResourceInfo): ServedVersion {
     version: info.version,
     verbs: info.verbs,
     subresources: new Map(
-      info.subresources.map(({ name, group, version, kind, verbs }) => [name, { name, kind: { group, version, kind }, verbs }]),
+      info.subresources.map(({ name, group, version, kind, verbs }) => [
+        name,
+        { name, kind: { group, version, kind }, verbs },
+      ]),
     ),
   };
 }

@@ -7,8 +7,10 @@ import type { CacheEntry } from "./cache-entry.ts";
 import type { EntryMatch } from "./cache-watcher.ts";
 import type { ResourceType } from "./resource-type.ts";
 
-const podFields = "spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName spec.hostNetwork status.phase status.podIP status.podIPs status.nominatedNodeName";
-const eventFields = "involvedObject.kind involvedObject.namespace involvedObject.name involvedObject.uid involvedObject.apiVersion involvedObject.resourceVersion involvedObject.fieldPath reason reportingComponent source type";
+const podFields =
+  "spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName spec.hostNetwork status.phase status.podIP status.podIPs status.nominatedNodeName";
+const eventFields =
+  "involvedObject.kind involvedObject.namespace involvedObject.name involvedObject.uid involvedObject.apiVersion involvedObject.resourceVersion involvedObject.fieldPath reason reportingComponent source type";
 
 /** The fields that a selector may name besides metadata.name and metadata.namespace, by `group/resource`. */
 const selectable: Record<string, readonly string[]> = Object.fromEntries(
@@ -23,7 +25,8 @@ const selectable: Record<string, readonly string[]> = Object.fromEntries(
     "apps/replicasets": "status.replicas",
     "batch/jobs": "status.successful",
     "certificates.k8s.io/certificatesigningrequests": "spec.signerName",
-    "networking.k8s.io/ipaddresses": "spec.parentRef.group spec.parentRef.resource spec.parentRef.namespace spec.parentRef.name",
+    "networking.k8s.io/ipaddresses":
+      "spec.parentRef.group spec.parentRef.resource spec.parentRef.namespace spec.parentRef.name",
     "resource.k8s.io/resourceslices": "spec.nodeName spec.driver",
   }).map(([key, text]) => [key, text.split(" ")]),
 );
@@ -90,7 +93,8 @@ export function parseSelection(
   }
   const allowed = selectable[`${type.group}/${type.resource}`] ?? extraFields;
   fields = fields.map((requirement) => {
-    const field = type.resource === "events" ? (eventAliases[requirement.field] ?? requirement.field) : requirement.field;
+    const field =
+      type.resource === "events" ? (eventAliases[requirement.field] ?? requirement.field) : requirement.field;
     if (field === "metadata.name" || (field === "metadata.namespace" && type.namespaced) || allowed.includes(field))
       return { ...requirement, field };
     throw badRequest(

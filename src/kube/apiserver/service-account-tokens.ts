@@ -46,11 +46,17 @@ export class ServiceAccountTokens {
     this.#clock = clock;
     this.#private = createPrivateKey(keys.privateKey);
     this.#algorithm = this.#private.asymmetricKeyType === "rsa" ? "RS256" : "ES256";
-    this.#publicKeys = [createPublicKey(keys.privateKey), ...(keys.publicKeys ?? []).map((pem) => createPublicKey(pem))];
+    this.#publicKeys = [
+      createPublicKey(keys.privateKey),
+      ...(keys.publicKeys ?? []).map((pem) => createPublicKey(pem)),
+    ];
   }
 
   /** The token and when it ends (milliseconds since the epoch). */
-  async sign(claims: Omit<TokenClaims, "expires" | "jti">, seconds: number): Promise<{ token: string; expires: number }> {
+  async sign(
+    claims: Omit<TokenClaims, "expires" | "jti">,
+    seconds: number,
+  ): Promise<{ token: string; expires: number }> {
     const { SignJWT } = await import("jose");
     const now = Math.floor(this.#clock.now() / 1000);
     const { namespace, serviceAccount, bound, node, audiences } = claims;
@@ -123,5 +129,7 @@ function boundOf(claim: KubernetesClaim): BoundObject | undefined {
 }
 
 function keyId(key: KeyObject): string {
-  return createHash("sha256").update(key.export({ type: "spki", format: "der" })).digest("base64url");
+  return createHash("sha256")
+    .update(key.export({ type: "spki", format: "der" }))
+    .digest("base64url");
 }

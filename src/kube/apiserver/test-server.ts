@@ -25,7 +25,14 @@ export interface TestServer {
 }
 
 export async function startTestServer(
-  given: { store?: Store; log?: Logger; options?: Partial<ApiServerOptions>; authority?: CertificatePair; signingKey?: string; withNodeClient?: boolean } = {},
+  given: {
+    store?: Store;
+    log?: Logger;
+    options?: Partial<ApiServerOptions>;
+    authority?: CertificatePair;
+    signingKey?: string;
+    withNodeClient?: boolean;
+  } = {},
 ): Promise<TestServer> {
   const store = given.store ?? openMemoryStore();
   const authority = given.authority ?? (await createCertificateAuthority({ commonName: "test-ca", days: 1 }));
@@ -38,7 +45,12 @@ export async function startTestServer(
   });
   const nodeClient =
     given.withNodeClient === true
-      ? await issueCertificate(authority, { commonName: "kube-apiserver-kubelet-client", organizations: ["system:masters"], usages: ["client"], days: 1 })
+      ? await issueCertificate(authority, {
+          commonName: "kube-apiserver-kubelet-client",
+          organizations: ["system:masters"],
+          usages: ["client"],
+          days: 1,
+        })
       : undefined;
   const adminToken = "test-admin-token";
   const server = createApiServer(
@@ -54,16 +66,29 @@ export async function startTestServer(
       log: given.log ?? silentLogger,
       tls: { cert: serving.certPem, key: serving.keyPem, clientCa: authority.certPem },
       serviceAccountKeys: { privateKey: given.signingKey ?? createSigningKey().privatePem },
-      ...(nodeClient === undefined ? {} : { nodeClient: { cert: nodeClient.certPem, key: nodeClient.keyPem, ca: authority.certPem } }),
+      ...(nodeClient === undefined
+        ? {}
+        : { nodeClient: { cert: nodeClient.certPem, key: nodeClient.keyPem, ca: authority.certPem } }),
     },
   );
   await server.start();
   const directory = await mkdtemp(join(tmpdir(), "gantry-apiserver-"));
-  const admin = await issueCertificate(authority, { commonName: "admin", organizations: ["system:masters"], usages: ["client"], days: 1 });
+  const admin = await issueCertificate(authority, {
+    commonName: "admin",
+    organizations: ["system:masters"],
+    usages: ["client"],
+    days: 1,
+  });
   const kubeconfigPath = join(directory, "kubeconfig");
   await writeKubeconfig(
     kubeconfigPath,
-    kubeconfigFor({ instance: "test", server: server.url, caPem: authority.certPem, certPem: admin.certPem, keyPem: admin.keyPem }),
+    kubeconfigFor({
+      instance: "test",
+      server: server.url,
+      caPem: authority.certPem,
+      certPem: admin.certPem,
+      keyPem: admin.keyPem,
+    }),
   );
   const clients: HttpKubeClient[] = [];
   return {
@@ -74,7 +99,12 @@ export async function startTestServer(
     directory,
     adminToken,
     async clientFor(commonName, organizations = []) {
-      const { certPem, keyPem } = await issueCertificate(authority, { commonName, organizations, usages: ["client"], days: 1 });
+      const { certPem, keyPem } = await issueCertificate(authority, {
+        commonName,
+        organizations,
+        usages: ["client"],
+        days: 1,
+      });
       const client = await createHttpClient({ server: server.url, ca: authority.certPem, cert: certPem, key: keyPem });
       clients.push(client);
       return client;

@@ -26,7 +26,10 @@ export function tableOf(
     rows: rows.map((row, index) => {
       const object = objects[index] as KubeObject;
       if (options.include === "None") return { cells: row.cells, object: null };
-      return { cells: row.cells, object: options.include === "Object" ? object : partialMetadata(object, options.version) };
+      return {
+        cells: row.cells,
+        object: options.include === "Object" ? object : partialMetadata(object, options.version),
+      };
     }),
   };
 }
@@ -41,7 +44,12 @@ export function transformObject(
 ): KubeObject {
   if (as === "Table") {
     const { resourceVersion } = object.metadata ?? {};
-    return tableOf(kind, [object], resourceVersion === undefined ? {} : { resourceVersion }, { include, version, headers: true, now });
+    return tableOf(kind, [object], resourceVersion === undefined ? {} : { resourceVersion }, {
+      include,
+      version,
+      headers: true,
+      now,
+    });
   }
   return partialMetadata(object, version);
 }

@@ -33,7 +33,8 @@ describe("the watch cache", () => {
     await store.close();
   });
 
-  const put = (name: string, labels?: Record<string, string>) => store.create(`${prefix}a/${name}`, bytes(name, labels));
+  const put = (name: string, labels?: Record<string, string>) =>
+    store.create(`${prefix}a/${name}`, bytes(name, labels));
   const plain = { namespace: "", match: undefined, bookmarks: false };
 
   async function next(watcher: CacheWatcher): Promise<WatchItem[]> {
@@ -61,7 +62,10 @@ describe("the watch cache", () => {
     await Promise.all([...Array.from({ length: 20 }, (_, index) => put(`p${index}`)), cache.ready()]);
     await cache.consistent();
     assert.equal(cache.size, 20);
-    assert.deepEqual(cache.list("a").map(({ name }) => name), Array.from({ length: 20 }, (_, index) => `p${index}`).sort());
+    assert.deepEqual(
+      cache.list("a").map(({ name }) => name),
+      Array.from({ length: 20 }, (_, index) => `p${index}`).sort(),
+    );
   });
 
   test("starts a watch in the past from its window, and beyond that from the store's history", async () => {
@@ -71,10 +75,16 @@ describe("the watch cache", () => {
     await cache.consistent();
     const watcher = await cache.watch({ ...plain, afterRevision: first.modRevision });
     const items = await next(watcher);
-    assert.deepEqual(items.map((item) => shown(item)?.name), Array.from({ length: 10 }, (_, index) => `n${index}`));
+    assert.deepEqual(
+      items.map((item) => shown(item)?.name),
+      Array.from({ length: 10 }, (_, index) => `n${index}`),
+    );
     watcher.end();
     const late = await cache.watch({ ...plain, afterRevision: first.modRevision + 6 });
-    assert.deepEqual((await next(late)).map((item) => shown(item)?.name), ["n6", "n7", "n8", "n9"]);
+    assert.deepEqual(
+      (await next(late)).map((item) => shown(item)?.name),
+      ["n6", "n7", "n8", "n9"],
+    );
   });
 
   test("says that a revision has expired", async () => {
@@ -84,7 +94,10 @@ describe("the watch cache", () => {
     for (let index = 0; index < 6; index++) await put(`n${index}`);
     await cache.consistent();
     await store.compact(second.modRevision + 4);
-    await assert.rejects(cache.watch({ ...plain, afterRevision: first.modRevision }), { code: "gone", message: /^too old resource version: 1 \(\d+\)$/ });
+    await assert.rejects(cache.watch({ ...plain, afterRevision: first.modRevision }), {
+      code: "gone",
+      message: /^too old resource version: 1 \(\d+\)$/,
+    });
   });
 
   test("encodes an event once for all watchers, and drops what nobody can ask for", async () => {

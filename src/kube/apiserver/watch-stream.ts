@@ -78,7 +78,8 @@ function encoder({ served, form, include, clock }: WatchStreamOptions): (item: W
   const { type, version } = served;
   const shown = (item: WatchItem): KubeObject =>
     item.type === "BOOKMARK" ? bookmarkObject(served, item) : fromStorage(served, item.event.shown(item.type).object);
-  const line = (event: string, object: KubeObject): Buffer => Buffer.from(`{"type":"${event}","object":${JSON.stringify(object)}}\n`);
+  const line = (event: string, object: KubeObject): Buffer =>
+    Buffer.from(`{"type":"${event}","object":${JSON.stringify(object)}}\n`);
   if (form.as === "Table") {
     const kind = { group: type.group, version, kind: type.kind };
     let headers = true;

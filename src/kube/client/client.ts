@@ -87,5 +87,11 @@ export interface KubeClient {
   /** Every resource that is served, in its group's preferred version: what garbage collection and namespace deletion walk. */
   resources(): Promise<ServedResource[]>;
   /** POST of a subresource whose body and answer are of another kind (`pods/binding`, `serviceaccounts/token`). */
-  post<T extends KubeObject>(resource: ResourceRef, namespace: string | undefined, name: string, subresource: string, body: unknown): Promise<T>;
+  post<T extends KubeObject>(
+    resource: ResourceRef,
+    namespace: string | undefined,
+    name: string,
+    subresource: string,
+    body: unknown,
+  ): Promise<T>;
 }

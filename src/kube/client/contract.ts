@@ -12,7 +12,12 @@ interface ConfigMap extends KubeObject {
   data?: Record<string, string>;
 }
 
-function configMap(namespace: string, name: string, data: Record<string, string> = {}, labels?: Record<string, string>): ConfigMap {
+function configMap(
+  namespace: string,
+  name: string,
+  data: Record<string, string> = {},
+  labels?: Record<string, string>,
+): ConfigMap {
   return {
     apiVersion: "v1",
     kind: "ConfigMap",
@@ -32,7 +37,10 @@ async function take(events: AsyncIterable<WatchEvent>, count: number, stop: Abor
 }
 
 /** `open` gives a client that may do everything. */
-export function kubeClientContract(name: string, open: () => Promise<{ client: KubeClient; close(): Promise<void> }>): void {
+export function kubeClientContract(
+  name: string,
+  open: () => Promise<{ client: KubeClient; close(): Promise<void> }>,
+): void {
   describe(`the ${name} client`, () => {
     let client: KubeClient;
     let close: () => Promise<void>;
@@ -109,7 +117,9 @@ export function kubeClientContract(name: string, open: () => Promise<{ client: K
 
     test("lists by namespace and label, in pages", async () => {
       await Promise.all(
-        Array.from({ length: 7 }, (_, index) => client.create(configMaps, configMap(namespace, `page-${index}`, {}, { paged: "yes" }))),
+        Array.from({ length: 7 }, (_, index) =>
+          client.create(configMaps, configMap(namespace, `page-${index}`, {}, { paged: "yes" })),
+        ),
       );
       const query = { namespace, labelSelector: "paged=yes" };
       const all = await client.list(configMaps, query);
@@ -142,7 +152,10 @@ export function kubeClientContract(name: string, open: () => Promise<{ client: K
       await client.create(configMaps, configMap(namespace, "other"));
       const made = await client.create(configMaps, configMap(namespace, "watched", {}, { in: "yes" }));
       const changed = await client.update<ConfigMap>(configMaps, { ...made, data: { x: "1" } });
-      const left = await client.update(configMaps, { ...changed, metadata: { ...changed.metadata, labels: { in: "no" } } });
+      const left = await client.update(configMaps, {
+        ...changed,
+        metadata: { ...changed.metadata, labels: { in: "no" } },
+      });
       await client.update(configMaps, { ...left, metadata: { ...left.metadata, labels: { in: "yes" } } });
       const events = await seen;
       assert.deepEqual(
@@ -160,13 +173,19 @@ export function kubeClientContract(name: string, open: () => Promise<{ client: K
       const { metadata } = await client.list(configMaps, { namespace });
       const stop = new AbortController();
       setTimeout(() => stop.abort(), 50);
-      const watch = client.watch(configMaps, { namespace, resourceVersion: metadata.resourceVersion ?? "", signal: stop.signal });
+      const watch = client.watch(configMaps, {
+        namespace,
+        resourceVersion: metadata.resourceVersion ?? "",
+        signal: stop.signal,
+      });
       assert.deepEqual(await take(watch, 99, stop), []);
     });
 
     test("deletes with preconditions, and collections by selector", async () => {
       const made = await client.create(configMaps, configMap(namespace, "gone", {}, { sweep: "1" }));
-      await assert.rejects(client.delete(configMaps, namespace, "gone", { preconditions: { uid: "another" } }), { code: "conflict" });
+      await assert.rejects(client.delete(configMaps, namespace, "gone", { preconditions: { uid: "another" } }), {
+        code: "conflict",
+      });
       await client.delete(configMaps, namespace, "gone", { preconditions: { uid: made.metadata?.uid ?? "" } });
       await assert.rejects(client.get(configMaps, namespace, "gone"), { code: "not-found" });
       await client.create(configMaps, configMap(namespace, "swept", {}, { sweep: "1" }));
@@ -178,7 +197,10 @@ export function kubeClientContract(name: string, open: () => Promise<{ client: K
 
     test("keeps an object that has finalizers until they are gone", async () => {
       const object = configMap(namespace, "held");
-      const made = await client.create(configMaps, { ...object, metadata: { ...object.metadata, finalizers: ["example.com/hold"] } });
+      const made = await client.create(configMaps, {
+        ...object,
+        metadata: { ...object.metadata, finalizers: ["example.com/hold"] },
+      });
       await client.delete(configMaps, namespace, "held");
       const held = await client.get(configMaps, namespace, "held");
       assert.ok(held.metadata?.deletionTimestamp);
@@ -188,23 +210,38 @@ export function kubeClientContract(name: string, open: () => Promise<{ client: K
     });
 
     test("writes status apart from the rest, and counts generation by spec only", async () => {
-      const template = { metadata: { labels: { app: "web" } }, spec: { containers: [{ name: "c", image: "gantry/hello" }] } };
+      const template = {
+        metadata: { labels: { app: "web" } },
+        spec: { containers: [{ name: "c", image: "gantry/hello" }] },
+      };
       const spec = { replicas: 1, selector: { matchLabels: { app: "web" } }, template };
-      const deployment = { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "web", namespace }, spec } as KubeObject;
-      const made = (await client.create(deployments, { ...deployment, status: { replicas: 9 } } as KubeObject)) as KubeObject & {
+      const deployment = {
+        apiVersion: "apps/v1",
+        kind: "Deployment",
+        metadata: { name: "web", namespace },
+        spec,
+      } as KubeObject;
+      const made = (await client.create(deployments, {
+        ...deployment,
+        status: { replicas: 9 },
+      } as KubeObject)) as KubeObject & {
         status?: { replicas?: number };
       };
       assert.equal(made.metadata?.generation, 1);
       assert.equal(made.status?.replicas, undefined);
       const status = { replicas: 1, observedGeneration: 1 };
-      const reported = (await client.update(deployments, { ...made, spec: {}, status } as KubeObject, { subresource: "status" })) as KubeObject & {
+      const reported = (await client.update(deployments, { ...made, spec: {}, status } as KubeObject, {
+        subresource: "status",
+      })) as KubeObject & {
         spec?: { replicas?: number };
         status?: { replicas?: number };
       };
       assert.equal(reported.status?.replicas, 1);
       assert.equal(reported.spec?.replicas, 1);
       assert.equal(reported.metadata?.generation, 1);
-      const scaled = await client.patch(deployments, namespace, "web", "application/merge-patch+json", { spec: { replicas: 2 } });
+      const scaled = await client.patch(deployments, namespace, "web", "application/merge-patch+json", {
+        spec: { replicas: 2 },
+      });
       assert.equal(scaled.metadata?.generation, 2);
     });
 

@@ -114,7 +114,12 @@ class UndiciKubeClient implements HttpKubeClient {
 
   create<T extends KubeObject>(resource: ResourceRef, object: T, query: WriteQuery = {}): Promise<T> {
     const { namespace, name } = object.metadata ?? {};
-    const path = resourcePath(resource, namespace, query.subresource === undefined ? undefined : name, query.subresource);
+    const path = resourcePath(
+      resource,
+      namespace,
+      query.subresource === undefined ? undefined : name,
+      query.subresource,
+    );
     return this.#json<T>("POST", path + writeQuery(query), object);
   }
 
@@ -141,7 +146,11 @@ class UndiciKubeClient implements HttpKubeClient {
     name: string,
     query: DeleteQuery = {},
   ): Promise<void> {
-    await this.#json("DELETE", resourcePath(resource, namespace, name), { kind: "DeleteOptions", apiVersion: "v1", ...query });
+    await this.#json("DELETE", resourcePath(resource, namespace, name), {
+      kind: "DeleteOptions",
+      apiVersion: "v1",
+      ...query,
+    });
   }
 
   async deleteCollection(
@@ -174,7 +183,11 @@ class UndiciKubeClient implements HttpKubeClient {
     const { groups } = await this.#json<GroupList>("GET", "/apis");
     const versions = [
       { group: "", version: "v1", path: "/api/v1" },
-      ...groups.map(({ name, preferredVersion: { version } }) => ({ group: name, version, path: `/apis/${name}/${version}` })),
+      ...groups.map(({ name, preferredVersion: { version } }) => ({
+        group: name,
+        version,
+        path: `/apis/${name}/${version}`,
+      })),
     ];
     const lists = await Promise.all(
       versions.map(async ({ group, version, path }) => {

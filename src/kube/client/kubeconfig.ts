@@ -3,7 +3,6 @@ import { dirname } from "node:path";
 import { randomHex } from "#base/ids.ts";
 import { GantryError } from "#base/errors.ts";
 
-
 interface Cluster {
   server: string;
   "certificate-authority-data"?: string;

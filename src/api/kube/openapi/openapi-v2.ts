@@ -128,15 +128,39 @@ function schemaMessage(node: Node): Buffer {
     [21, isNode(additional) ? message([1, schemaMessage(additional)]) : undefined],
     [22, node["type"] === undefined ? undefined : message([1, text(node["type"])])],
     [23, isNode(node["items"]) ? message([1, schemaMessage(node["items"])]) : undefined],
-    [25, properties === undefined ? undefined : message([1, Object.entries(properties).map(([name, each]) => message([1, name], [2, schemaMessage(each)]))])],
+    [
+      25,
+      properties === undefined
+        ? undefined
+        : message([1, Object.entries(properties).map(([name, each]) => message([1, name], [2, schemaMessage(each)]))]),
+    ],
     [31, extensions(node)],
   );
 }
 
 function parameterMessage(node: Node): Buffer {
-  const { name, in: where, description, required, type, schema } = node as Record<string, string | boolean | undefined> & { schema?: Node };
+  const {
+    name,
+    in: where,
+    description,
+    required,
+    type,
+    schema,
+  } = node as Record<string, string | boolean | undefined> & { schema?: Node };
   if (where === "body")
-    return message([1, message([1, message([1, text(description)], [2, text(name)], [3, "body"], [4, required === true], [5, schemaMessage(schema ?? {})])])]);
+    return message([
+      1,
+      message([
+        1,
+        message(
+          [1, text(description)],
+          [2, text(name)],
+          [3, "body"],
+          [4, required === true],
+          [5, schemaMessage(schema ?? {})],
+        ),
+      ]),
+    ]);
   const inPath = where === "path";
   const fields = inPath
     ? message([1, true], [2, "path"], [3, text(description)], [4, text(name)], [5, text(type)], [19, true])
@@ -174,12 +198,20 @@ export function openApiV2Protobuf(document: Node): Buffer {
     const operations = methods
       .filter(([method]) => item[method] !== undefined)
       .map(([method, number]): [number, Buffer] => [number, operationMessage(item[method] as Node)]);
-    const parameters: [number, Buffer[]] = [9, ((item["parameters"] as Node[] | undefined) ?? []).map(parameterMessage)];
+    const parameters: [number, Buffer[]] = [
+      9,
+      ((item["parameters"] as Node[] | undefined) ?? []).map(parameterMessage),
+    ];
     return message([1, name], [2, message(...operations, parameters)]);
   });
   const definitions = Object.entries(document["definitions"] as Record<string, Node>).map(([name, schema]) =>
     message([1, name], [2, schemaMessage(schema)]),
   );
   const { title, version } = document["info"] as { title: string; version: string };
-  return message([1, "2.0"], [2, message([1, title], [2, version])], [8, message([2, paths])], [9, message([1, definitions])]);
+  return message(
+    [1, "2.0"],
+    [2, message([1, title], [2, version])],
+    [8, message([2, paths])],
+    [9, message([1, definitions])],
+  );
 }

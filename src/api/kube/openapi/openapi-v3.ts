@@ -115,7 +115,10 @@ class Builder {
       }
       case "map": {
         const values = this.type(type.values);
-        return { type: "object", additionalProperties: values["$ref"] === undefined ? values : { allOf: [values], default: {} } };
+        return {
+          type: "object",
+          additionalProperties: values["$ref"] === undefined ? values : { allOf: [values], default: {} },
+        };
       }
       case "object":
         return this.object(type.object);
@@ -142,14 +145,34 @@ const query = (name: string, type: string, description: string): Node => ({
 
 const dryRun = query("dryRun", "string", "Only 'All' is known: everything is done but the write.");
 const fieldManager = query("fieldManager", "string", "Who makes the change.");
-const fieldValidation = query("fieldValidation", "string", "What happens to unknown and repeated fields: Ignore, Warn or Strict.");
+const fieldValidation = query(
+  "fieldValidation",
+  "string",
+  "What happens to unknown and repeated fields: Ignore, Warn or Strict.",
+);
 const pretty = query("pretty", "string", "Indent the answer.");
-const listParameters = ["allowWatchBookmarks:boolean", "continue:string", "fieldSelector:string", "labelSelector:string", "limit:integer", "resourceVersion:string", "resourceVersionMatch:string", "sendInitialEvents:boolean", "timeoutSeconds:integer", "watch:boolean"].map((text) => {
+const listParameters = [
+  "allowWatchBookmarks:boolean",
+  "continue:string",
+  "fieldSelector:string",
+  "labelSelector:string",
+  "limit:integer",
+  "resourceVersion:string",
+  "resourceVersionMatch:string",
+  "sendInitialEvents:boolean",
+  "timeoutSeconds:integer",
+  "watch:boolean",
+].map((text) => {
   const [name = "", type = ""] = text.split(":");
   return query(name, type, "");
 });
 const bodyTypes = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-const patchTypes = ["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const patchTypes = [
+  "application/apply-patch+yaml",
+  "application/json-patch+json",
+  "application/merge-patch+json",
+  "application/strategic-merge-patch+json",
+];
 
 interface Verb {
   verb: string;
@@ -161,29 +184,75 @@ interface Verb {
 
 const verbs: Verb[] = [
   { verb: "list", method: "get", action: "list", collection: true, parameters: listParameters },
-  { verb: "create", method: "post", action: "post", collection: true, parameters: [dryRun, fieldManager, fieldValidation] },
-  { verb: "deletecollection", method: "delete", action: "deletecollection", collection: true, parameters: listParameters },
+  {
+    verb: "create",
+    method: "post",
+    action: "post",
+    collection: true,
+    parameters: [dryRun, fieldManager, fieldValidation],
+  },
+  {
+    verb: "deletecollection",
+    method: "delete",
+    action: "deletecollection",
+    collection: true,
+    parameters: listParameters,
+  },
   { verb: "get", method: "get", action: "get", collection: false, parameters: [] },
-  { verb: "update", method: "put", action: "put", collection: false, parameters: [dryRun, fieldManager, fieldValidation] },
-  { verb: "patch", method: "patch", action: "patch", collection: false, parameters: [dryRun, fieldManager, fieldValidation, query("force", "boolean", "Take fields over from other managers.")] },
-  { verb: "delete", method: "delete", action: "delete", collection: false, parameters: [dryRun, query("gracePeriodSeconds", "integer", ""), query("propagationPolicy", "string", "")] },
+  {
+    verb: "update",
+    method: "put",
+    action: "put",
+    collection: false,
+    parameters: [dryRun, fieldManager, fieldValidation],
+  },
+  {
+    verb: "patch",
+    method: "patch",
+    action: "patch",
+    collection: false,
+    parameters: [
+      dryRun,
+      fieldManager,
+      fieldValidation,
+      query("force", "boolean", "Take fields over from other managers."),
+    ],
+  },
+  {
+    verb: "delete",
+    method: "delete",
+    action: "delete",
+    collection: false,
+    parameters: [dryRun, query("gracePeriodSeconds", "integer", ""), query("propagationPolicy", "string", "")],
+  },
 ];
 
 function content(types: readonly string[], schema: Node): Node {
   return Object.fromEntries(types.map((type) => [type, { schema }]));
 }
 
-function operation(info: ResourceInfo, subresource: string, verb: Verb, kind: { group: string; version: string; kind: string }, body: Node, patch: Node): Node {
+function operation(
+  info: ResourceInfo,
+  subresource: string,
+  verb: Verb,
+  kind: { group: string; version: string; kind: string },
+  body: Node,
+  patch: Node,
+): Node {
   const id = `${verb.action}${info.namespaced ? "Namespaced" : ""}${info.group}${info.version}${info.kind}${subresource}`;
   const out: Node = {
     tags: [`${info.group === "" ? "core" : info.group}_${info.version}`],
     operationId: id.replace(/[^A-Za-z0-9]/g, ""),
     parameters: verb.parameters,
-    responses: { "200": { description: "OK", content: content(bodyTypes, body) }, "401": { description: "Unauthorized" } },
+    responses: {
+      "200": { description: "OK", content: content(bodyTypes, body) },
+      "401": { description: "Unauthorized" },
+    },
     "x-kubernetes-action": verb.action,
     "x-kubernetes-group-version-kind": { group: kind.group, kind: kind.kind, version: kind.version },
   };
-  if (verb.method === "post" || verb.method === "put") out["requestBody"] = { content: { "*/*": { schema: body } }, required: true };
+  if (verb.method === "post" || verb.method === "put")
+    out["requestBody"] = { content: { "*/*": { schema: body } }, required: true };
   if (verb.method === "patch") out["requestBody"] = { content: content(patchTypes, patch), required: true };
   return out;
 }
@@ -200,7 +269,8 @@ export function openApiV3Document(group: string, version: string, describe: Desc
     found = true;
     const body = kindOf(builder, info);
     const listKind = scheme.kind(group, version, `${info.kind}List`);
-    const list = listKind === undefined ? body : markKind(builder, listKind, { group, version, kind: `${info.kind}List` });
+    const list =
+      listKind === undefined ? body : markKind(builder, listKind, { group, version, kind: `${info.kind}List` });
     const base = `${root}${info.namespaced ? "/namespaces/{namespace}" : ""}/${info.plural}`;
     const named = `${base}/{name}`;
     const parameters = (one: boolean): Node[] => [
@@ -214,7 +284,9 @@ export function openApiV3Document(group: string, version: string, describe: Desc
       at[verb.method] = operation(info, "", verb, info, verb.verb === "list" ? list : body, patchBody);
     }
     if (info.namespaced && info.verbs.includes("list"))
-      paths[`${root}/${info.plural}`] = { get: operation(info, "ForAllNamespaces", verbs[0] as Verb, info, list, patchBody) };
+      paths[`${root}/${info.plural}`] = {
+        get: operation(info, "ForAllNamespaces", verbs[0] as Verb, info, list, patchBody),
+      };
     for (const sub of info.subresources) {
       const schema = scheme.kind(sub.group, sub.version, sub.kind);
       const subBody = schema === undefined ? {} : markKind(builder, schema, sub);
@@ -233,7 +305,10 @@ export function openApiV3Document(group: string, version: string, describe: Desc
     openapi: "3.0.0",
     info: { title: "Kubernetes", version: "v1.36.0" },
     paths,
-    components: { schemas: builder.schemas, securitySchemes: { BearerToken: { type: "apiKey", in: "header", name: "authorization" } } },
+    components: {
+      schemas: builder.schemas,
+      securitySchemes: { BearerToken: { type: "apiKey", in: "header", name: "authorization" } },
+    },
   };
 }
 
@@ -245,7 +320,11 @@ function kindOf(builder: Builder, info: ResourceInfo): Node {
   return markKind(builder, info.schema, info);
 }
 
-function markKind(builder: Builder, schema: ObjectSchema, kind: { group: string; version: string; kind: string }): Node {
+function markKind(
+  builder: Builder,
+  schema: ObjectSchema,
+  kind: { group: string; version: string; kind: string },
+): Node {
   const ref = builder.object(schema);
   const node = builder.schemas[schema.openapi] as Node;
   node["x-kubernetes-group-version-kind"] = [{ group: kind.group, kind: kind.kind, version: kind.version }];

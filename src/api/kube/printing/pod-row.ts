@@ -58,7 +58,8 @@ export function podSummary(pod: PrintedPod, now: number): PodSummary {
   const restartable = new Set(inits.filter(({ restartPolicy }) => restartPolicy === "Always").map(({ name }) => name));
   let total = (spec.containers ?? []).length + restartable.size;
   let reason = status.reason || status.phase || "";
-  if (status.conditions?.some(({ type, reason: why }) => type === "PodScheduled" && why === "SchedulingGated") === true) reason = "SchedulingGated";
+  if (status.conditions?.some(({ type, reason: why }) => type === "PodScheduled" && why === "SchedulingGated") === true)
+    reason = "SchedulingGated";
   let restarts = 0;
   let sidecarRestarts = 0;
   let lastRestart = 0;
@@ -82,12 +83,14 @@ export function podSummary(pod: PrintedPod, now: number): PodSummary {
       continue;
     }
     if (state.terminated !== undefined) reason = `Init:${exitReason(state)}`;
-    else if (state.waiting?.reason && state.waiting.reason !== "PodInitializing") reason = `Init:${state.waiting.reason}`;
+    else if (state.waiting?.reason && state.waiting.reason !== "PodInitializing")
+      reason = `Init:${state.waiting.reason}`;
     else reason = `Init:${at}/${inits.length}`;
     initializing = true;
     break;
   }
-  const initialized = status.conditions?.some(({ type, status: is }) => type === "Initialized" && is === "True") === true;
+  const initialized =
+    status.conditions?.some(({ type, status: is }) => type === "Initialized" && is === "True") === true;
   if (!initializing || initialized) {
     restarts = sidecarRestarts;
     lastRestart = lastSidecarRestart;
@@ -104,7 +107,10 @@ export function podSummary(pod: PrintedPod, now: number): PodSummary {
       }
     }
     if (reason === "Completed" && running)
-      reason = status.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") === true ? "Running" : "NotReady";
+      reason =
+        status.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") === true
+          ? "Running"
+          : "NotReady";
   }
   if (pod.metadata?.deletionTimestamp !== undefined) {
     if (status.reason === "NodeLost") reason = "Unknown";
@@ -114,6 +120,7 @@ export function podSummary(pod: PrintedPod, now: number): PodSummary {
   return {
     ready: `${ready}/${total}`,
     status: reason,
-    restarts: restarts !== 0 && lastRestart !== 0 ? `${restarts} (${humanDuration(now - lastRestart)} ago)` : String(restarts),
+    restarts:
+      restarts !== 0 && lastRestart !== 0 ? `${restarts} (${humanDuration(now - lastRestart)} ago)` : String(restarts),
   };
 }

@@ -14,7 +14,17 @@ export interface PrintedTable {
   rows: { cells: unknown[] }[];
 }
 
-const wholeNumbers = new Set(["Desired", "Current", "Up-to-date", "Available", "Data", "Secrets", "Revision", "Webhooks", "Value"]);
+const wholeNumbers = new Set([
+  "Desired",
+  "Current",
+  "Up-to-date",
+  "Available",
+  "Data",
+  "Secrets",
+  "Revision",
+  "Webhooks",
+  "Value",
+]);
 
 function definitions(columns: Columns): TableColumn[] {
   return columns.map(([title]) => {

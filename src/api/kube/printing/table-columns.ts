@@ -23,11 +23,24 @@ function at(object: unknown, path: string): unknown {
 
 const items = (object: unknown, path: string): Loose[] => (at(object, path) as Loose[] | undefined) ?? [];
 const none = (value: unknown): unknown => (value === undefined || value === "" || value === null ? "<none>" : value);
-const text = (path: string, absent = ""): Cell => (object) => at(object, path) ?? absent;
-const number = (path: string): Cell => (object) => at(object, path) ?? 0;
-const orNone = (path: string): Cell => (object) => none(at(object, path));
-const unset = (path: string): Cell => (object) => at(object, path) ?? "<unset>";
-const join = (values: readonly unknown[] | undefined): string => (values === undefined || values.length === 0 ? "<none>" : values.join(","));
+const text =
+  (path: string, absent = ""): Cell =>
+  (object) =>
+    at(object, path) ?? absent;
+const number =
+  (path: string): Cell =>
+  (object) =>
+    at(object, path) ?? 0;
+const orNone =
+  (path: string): Cell =>
+  (object) =>
+    none(at(object, path));
+const unset =
+  (path: string): Cell =>
+  (object) =>
+    at(object, path) ?? "<unset>";
+const join = (values: readonly unknown[] | undefined): string =>
+  values === undefined || values.length === 0 ? "<none>" : values.join(",");
 const name: readonly [string, Cell] = ["Name", text("metadata.name")];
 const age: readonly [string, Cell] = ["Age", (object, now) => since(at(object, "metadata.creationTimestamp"), now)];
 const createdAt: readonly [string, Cell] = ["Created At", text("metadata.creationTimestamp", "<unknown>")];
@@ -39,15 +52,35 @@ function selectorText(value: unknown): string {
   return shown === "" ? "<none>" : shown;
 }
 
-const selector = (path: string): Cell => (object) => selectorText(at(object, path));
+const selector =
+  (path: string): Cell =>
+  (object) =>
+    selectorText(at(object, path));
 function mapText(value: unknown): string {
   const entries = Object.entries((value ?? {}) as Record<string, string>);
-  return entries.length === 0 ? "<none>" : entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, each]) => `${key}=${each}`).join(",");
+  return entries.length === 0
+    ? "<none>"
+    : entries
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([key, each]) => `${key}=${each}`)
+        .join(",");
 }
 
 const containers = (path: string): readonly (readonly [string, Cell])[] => [
-  ["+Containers", (object) => items(object, `${path}.containers`).map((each) => each["name"]).join(",")],
-  ["+Images", (object) => items(object, `${path}.containers`).map((each) => each["image"]).join(",")],
+  [
+    "+Containers",
+    (object) =>
+      items(object, `${path}.containers`)
+        .map((each) => each["name"])
+        .join(","),
+  ],
+  [
+    "+Images",
+    (object) =>
+      items(object, `${path}.containers`)
+        .map((each) => each["image"])
+        .join(","),
+  ],
 ];
 const template = containers("spec.template.spec");
 
@@ -66,7 +99,9 @@ const podColumns: Columns = [
       const gates = items(object, "spec.readinessGates");
       if (gates.length === 0) return "<none>";
       const met = gates.filter((gate) =>
-        items(object, "status.conditions").some(({ type, status }) => type === gate["conditionType"] && status === "True"),
+        items(object, "status.conditions").some(
+          ({ type, status }) => type === gate["conditionType"] && status === "True",
+        ),
       );
       return `${met.length}/${gates.length}`;
     },
@@ -87,7 +122,9 @@ function externalAddress(service: Loose): string {
 
 function servicePorts(service: Loose): string {
   return join(
-    items(service, "spec.ports").map(({ port, nodePort, protocol }) => `${port}${nodePort ? `:${nodePort}` : ""}/${protocol}`),
+    items(service, "spec.ports").map(
+      ({ port, nodePort, protocol }) => `${port}${nodePort ? `:${nodePort}` : ""}/${protocol}`,
+    ),
   );
 }
 
@@ -107,10 +144,14 @@ function nodeRoles(node: Loose): string {
   return join([...new Set(roles)].filter((role) => role !== "").sort());
 }
 
-const nodeAddress = (kind: string): Cell => (object) => none(items(object, "status.addresses").find(({ type }) => type === kind)?.["address"]);
+const nodeAddress =
+  (kind: string): Cell =>
+  (object) =>
+    none(items(object, "status.addresses").find(({ type }) => type === kind)?.["address"]);
 
 function jobStatus(job: Loose): string {
-  const has = (type: string): boolean => items(job, "status.conditions").some((each) => each["type"] === type && each["status"] === "True");
+  const has = (type: string): boolean =>
+    items(job, "status.conditions").some((each) => each["type"] === type && each["status"] === "True");
   if (has("Complete")) return "Complete";
   if (has("Failed")) return "Failed";
   if (at(job, "metadata.deletionTimestamp") !== undefined) return "Terminating";
@@ -127,12 +168,24 @@ function jobDuration(job: Loose, now: number): string {
 }
 
 function ingressHosts(ingress: Loose): string {
-  const hosts = items(ingress, "spec.rules").map(({ host }) => host).filter((host) => host);
-  return hosts.length === 0 ? "*" : hosts.length > 3 ? `${hosts.slice(0, 3).join(",")} + ${hosts.length - 3} more...` : hosts.join(",");
+  const hosts = items(ingress, "spec.rules")
+    .map(({ host }) => host)
+    .filter((host) => host);
+  return hosts.length === 0
+    ? "*"
+    : hosts.length > 3
+      ? `${hosts.slice(0, 3).join(",")} + ${hosts.length - 3} more...`
+      : hosts.join(",");
 }
 
-const accessModes: Record<string, string> = { ReadWriteOnce: "RWO", ReadOnlyMany: "ROX", ReadWriteMany: "RWX", ReadWriteOncePod: "RWOP" };
-const modes = (value: unknown): string => ((value as string[] | undefined) ?? []).map((mode) => accessModes[mode] ?? mode).join(",");
+const accessModes: Record<string, string> = {
+  ReadWriteOnce: "RWO",
+  ReadOnlyMany: "ROX",
+  ReadWriteMany: "RWX",
+  ReadWriteOncePod: "RWOP",
+};
+const modes = (value: unknown): string =>
+  ((value as string[] | undefined) ?? []).map((mode) => accessModes[mode] ?? mode).join(",");
 
 function endpointsText(endpoints: Loose): string {
   const all: string[] = [];
@@ -161,11 +214,13 @@ function quotaText(quota: Loose, wanted: (resource: string) => boolean): string 
     .join(", ");
 }
 
-const subjects = (kind: string): Cell => (object) =>
-  items(object, "subjects")
-    .filter((each) => each["kind"] === kind)
-    .map((each) => (kind === "ServiceAccount" ? `${each["namespace"]}/${each["name"]}` : each["name"]))
-    .join(", ");
+const subjects =
+  (kind: string): Cell =>
+  (object) =>
+    items(object, "subjects")
+      .filter((each) => each["kind"] === kind)
+      .map((each) => (kind === "ServiceAccount" ? `${each["namespace"]}/${each["name"]}` : each["name"]))
+      .join(", ");
 const binding: Columns = [
   name,
   ["Role", (object) => `${at(object, "roleRef.kind")}/${at(object, "roleRef.name")}`],
@@ -189,8 +244,16 @@ function eventObject(event: Loose): string {
 }
 
 function lastSeen(event: Loose, now: number): string {
-  const times = [at(event, "series.lastObservedTime"), at(event, "lastTimestamp"), at(event, "eventTime"), at(event, "firstTimestamp")];
-  const seen = since(times.find((time) => time), now);
+  const times = [
+    at(event, "series.lastObservedTime"),
+    at(event, "lastTimestamp"),
+    at(event, "eventTime"),
+    at(event, "firstTimestamp"),
+  ];
+  const seen = since(
+    times.find((time) => time),
+    now,
+  );
   const count = Number(at(event, "series.count") ?? at(event, "count") ?? 0);
   const first = at(event, "firstTimestamp") ?? at(event, "eventTime");
   return count > 1 ? `${seen} (x${count} over ${since(first, now)})` : seen;
@@ -219,8 +282,20 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
   "/Pod": podColumns,
   "/PodTemplate": [
     name,
-    ["Containers", (object) => items(object, "template.spec.containers").map((each) => each["name"]).join(",")],
-    ["Images", (object) => items(object, "template.spec.containers").map((each) => each["image"]).join(",")],
+    [
+      "Containers",
+      (object) =>
+        items(object, "template.spec.containers")
+          .map((each) => each["name"])
+          .join(","),
+    ],
+    [
+      "Images",
+      (object) =>
+        items(object, "template.spec.containers")
+          .map((each) => each["image"])
+          .join(","),
+    ],
     ["Pod Labels", (object) => mapText(at(object, "template.metadata.labels"))],
   ],
   "/ReplicationController": [
@@ -260,18 +335,34 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
     ["Reason", text("reason")],
     ["Object", eventObject],
     ["+Subobject", text("involvedObject.fieldPath")],
-    ["+Source", (object) => [at(object, "source.component") ?? at(object, "reportingComponent"), at(object, "source.host")].filter((part) => part).join(", ")],
+    [
+      "+Source",
+      (object) =>
+        [at(object, "source.component") ?? at(object, "reportingComponent"), at(object, "source.host")]
+          .filter((part) => part)
+          .join(", "),
+    ],
     ["Message", (object) => String(at(object, "message") ?? "").trim()],
     ["+First Seen", (object, now) => since(at(object, "firstTimestamp") ?? at(object, "eventTime"), now)],
     ["+Count", (object) => at(object, "series.count") ?? at(object, "count") ?? 1],
     ["+Name", text("metadata.name")],
   ],
   "/Namespace": [name, ["Status", text("status.phase")], age],
-  "/Secret": [name, ["Type", text("type")], ["Data", (object) => Object.keys((at(object, "data") ?? {}) as object).length], age],
+  "/Secret": [
+    name,
+    ["Type", text("type")],
+    ["Data", (object) => Object.keys((at(object, "data") ?? {}) as object).length],
+    age,
+  ],
   "/ServiceAccount": [name, ["Secrets", (object) => items(object, "secrets").length], age],
   "/ConfigMap": [
     name,
-    ["Data", (object) => Object.keys((at(object, "data") ?? {}) as object).length + Object.keys((at(object, "binaryData") ?? {}) as object).length],
+    [
+      "Data",
+      (object) =>
+        Object.keys((at(object, "data") ?? {}) as object).length +
+        Object.keys((at(object, "binaryData") ?? {}) as object).length,
+    ],
     age,
   ],
   "/PersistentVolume": [
@@ -279,8 +370,18 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
     ["Capacity", text("spec.capacity.storage")],
     ["Access Modes", (object) => modes(at(object, "spec.accessModes"))],
     ["Reclaim Policy", text("spec.persistentVolumeReclaimPolicy")],
-    ["Status", (object) => (at(object, "metadata.deletionTimestamp") === undefined ? (at(object, "status.phase") ?? "") : "Terminating")],
-    ["Claim", (object) => (at(object, "spec.claimRef") === undefined ? "" : `${at(object, "spec.claimRef.namespace")}/${at(object, "spec.claimRef.name")}`)],
+    [
+      "Status",
+      (object) =>
+        at(object, "metadata.deletionTimestamp") === undefined ? (at(object, "status.phase") ?? "") : "Terminating",
+    ],
+    [
+      "Claim",
+      (object) =>
+        at(object, "spec.claimRef") === undefined
+          ? ""
+          : `${at(object, "spec.claimRef.namespace")}/${at(object, "spec.claimRef.name")}`,
+    ],
     ["StorageClass", text("spec.storageClassName")],
     ["VolumeAttributesClass", unset("spec.volumeAttributesClassName")],
     ["Reason", text("status.reason")],
@@ -289,7 +390,11 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
   ],
   "/PersistentVolumeClaim": [
     name,
-    ["Status", (object) => (at(object, "metadata.deletionTimestamp") === undefined ? (at(object, "status.phase") ?? "") : "Terminating")],
+    [
+      "Status",
+      (object) =>
+        at(object, "metadata.deletionTimestamp") === undefined ? (at(object, "status.phase") ?? "") : "Terminating",
+    ],
     ["Volume", text("spec.volumeName")],
     ["Capacity", (object) => (at(object, "spec.volumeName") ? (at(object, "status.capacity.storage") ?? "") : "")],
     ["Access Modes", (object) => (at(object, "spec.volumeName") ? modes(at(object, "status.accessModes")) : "")],
@@ -322,7 +427,12 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
     ...template,
     ["+Selector", selector("spec.selector")],
   ],
-  "apps/StatefulSet": [name, ["Ready", (object) => `${at(object, "status.readyReplicas") ?? 0}/${at(object, "spec.replicas") ?? 0}`], age, ...template],
+  "apps/StatefulSet": [
+    name,
+    ["Ready", (object) => `${at(object, "status.readyReplicas") ?? 0}/${at(object, "spec.replicas") ?? 0}`],
+    age,
+    ...template,
+  ],
   "apps/DaemonSet": [
     name,
     ["Desired", number("status.desiredNumberScheduled")],
@@ -373,7 +483,13 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
     ["Timezone", (object) => at(object, "spec.timeZone") ?? "<none>"],
     ["Suspend", (object) => (at(object, "spec.suspend") === true ? "True" : "False")],
     ["Active", (object) => items(object, "status.active").length],
-    ["Last Schedule", (object, now) => (at(object, "status.lastScheduleTime") === undefined ? "<none>" : since(at(object, "status.lastScheduleTime"), now))],
+    [
+      "Last Schedule",
+      (object, now) =>
+        at(object, "status.lastScheduleTime") === undefined
+          ? "<none>"
+          : since(at(object, "status.lastScheduleTime"), now),
+    ],
     age,
     ...containers("spec.jobTemplate.spec.template.spec"),
     ["+Selector", selector("spec.jobTemplate.spec.selector")],
@@ -398,7 +514,13 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
     name,
     ["Class", orNone("spec.ingressClassName")],
     ["Hosts", ingressHosts],
-    ["Address", (object) => items(object, "status.loadBalancer.ingress").map(({ ip, hostname }) => ip ?? hostname).join(",")],
+    [
+      "Address",
+      (object) =>
+        items(object, "status.loadBalancer.ingress")
+          .map(({ ip, hostname }) => ip ?? hostname)
+          .join(","),
+    ],
     ["Ports", (object) => (items(object, "spec.tls").length > 0 ? "80, 443" : "80")],
     age,
   ],
@@ -417,10 +539,21 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
     age,
   ],
   "networking.k8s.io/NetworkPolicy": [name, ["Pod-Selector", selector("spec.podSelector")], age],
-  "networking.k8s.io/ServiceCIDR": [name, ["CIDRs", (object) => join(at(object, "spec.cidrs") as string[] | undefined)], age],
+  "networking.k8s.io/ServiceCIDR": [
+    name,
+    ["CIDRs", (object) => join(at(object, "spec.cidrs") as string[] | undefined)],
+    age,
+  ],
   "networking.k8s.io/IPAddress": [
     name,
-    ["ParentRef", (object) => ["resource", "group", "namespace", "name"].map((part) => at(object, `spec.parentRef.${part}`)).filter((part) => part).join("/")],
+    [
+      "ParentRef",
+      (object) =>
+        ["resource", "group", "namespace", "name"]
+          .map((part) => at(object, `spec.parentRef.${part}`))
+          .filter((part) => part)
+          .join("/"),
+    ],
   ],
   "discovery.k8s.io/EndpointSlice": [
     name,
@@ -438,7 +571,13 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
     age,
     ["SignerName", orNone("spec.signerName")],
     ["Requestor", text("spec.username")],
-    ["RequestedDuration", (object) => (at(object, "spec.expirationSeconds") === undefined ? "<none>" : humanDuration(Number(at(object, "spec.expirationSeconds")) * 1000))],
+    [
+      "RequestedDuration",
+      (object) =>
+        at(object, "spec.expirationSeconds") === undefined
+          ? "<none>"
+          : humanDuration(Number(at(object, "spec.expirationSeconds")) * 1000),
+    ],
     ["Condition", csrCondition],
   ],
   "coordination.k8s.io/Lease": [name, ["Holder", text("spec.holderIdentity")], age],
@@ -468,7 +607,15 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
     ["AttachRequired", (object) => at(object, "spec.attachRequired") ?? true],
     ["PodInfoOnMount", (object) => at(object, "spec.podInfoOnMount") ?? false],
     ["StorageCapacity", (object) => at(object, "spec.storageCapacity") ?? false],
-    ["TokenRequests", (object) => (items(object, "spec.tokenRequests").length === 0 ? "<unset>" : items(object, "spec.tokenRequests").map((each) => each["audience"]).join(","))],
+    [
+      "TokenRequests",
+      (object) =>
+        items(object, "spec.tokenRequests").length === 0
+          ? "<unset>"
+          : items(object, "spec.tokenRequests")
+              .map((each) => each["audience"])
+              .join(","),
+    ],
     ["RequiresRepublish", (object) => at(object, "spec.requiresRepublish") ?? false],
     ["Modes", (object) => ((at(object, "spec.volumeLifecycleModes") as string[] | undefined) ?? []).join(",")],
     age,
@@ -486,13 +633,25 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
   "admissionregistration.k8s.io/ValidatingAdmissionPolicy": [
     name,
     ["Validations", (object) => items(object, "spec.validations").length],
-    ["ParamKind", (object) => (at(object, "spec.paramKind") === undefined ? "<unset>" : `${at(object, "spec.paramKind.apiVersion")}/${at(object, "spec.paramKind.kind")}`)],
+    [
+      "ParamKind",
+      (object) =>
+        at(object, "spec.paramKind") === undefined
+          ? "<unset>"
+          : `${at(object, "spec.paramKind.apiVersion")}/${at(object, "spec.paramKind.kind")}`,
+    ],
     age,
   ],
   "admissionregistration.k8s.io/ValidatingAdmissionPolicyBinding": [
     name,
     ["PolicyName", text("spec.policyName")],
-    ["ParamRef", (object) => (at(object, "spec.paramRef") === undefined ? "<unset>" : `${at(object, "spec.paramRef.namespace") ?? "*"}/${at(object, "spec.paramRef.name") ?? "*"}`)],
+    [
+      "ParamRef",
+      (object) =>
+        at(object, "spec.paramRef") === undefined
+          ? "<unset>"
+          : `${at(object, "spec.paramRef.namespace") ?? "*"}/${at(object, "spec.paramRef.name") ?? "*"}`,
+    ],
     age,
   ],
   "flowcontrol.apiserver.k8s.io/FlowSchema": [
@@ -501,7 +660,10 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
     ["MatchingPrecedence", number("spec.matchingPrecedence")],
     ["DistinguisherMethod", orNone("spec.distinguisherMethod.type")],
     age,
-    ["MissingPL", (object) => items(object, "status.conditions").find(({ type }) => type === "Dangling")?.["status"] ?? "?"],
+    [
+      "MissingPL",
+      (object) => items(object, "status.conditions").find(({ type }) => type === "Dangling")?.["status"] ?? "?",
+    ],
   ],
   "flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration": [
     name,

@@ -18,7 +18,10 @@ export const namespaceStrategy: Strategy = {
   prepareCreate(object) {
     const namespace = object as NamespaceObject;
     const finalizers = namespace.spec?.finalizers ?? [];
-    namespace.spec = { ...namespace.spec, finalizers: finalizers.includes("kubernetes") ? finalizers : [...finalizers, "kubernetes"] };
+    namespace.spec = {
+      ...namespace.spec,
+      finalizers: finalizers.includes("kubernetes") ? finalizers : [...finalizers, "kubernetes"],
+    };
     namespace.metadata = {
       ...namespace.metadata,
       labels: { ...namespace.metadata?.labels, "kubernetes.io/metadata.name": namespace.metadata?.name ?? "" },
@@ -83,7 +86,8 @@ function checkImmutable(object: KubeObject, old: KubeObject, fields: string[]): 
   if (before["immutable"] !== true) return [];
   const problems: FieldProblem[] = [];
   if (now["immutable"] !== true) problems.push(immutableField("immutable"));
-  for (const field of fields) if (!equalJson(now[field] ?? {}, before[field] ?? {})) problems.push(immutableField(field));
+  for (const field of fields)
+    if (!equalJson(now[field] ?? {}, before[field] ?? {})) problems.push(immutableField(field));
   return problems;
 }
 
@@ -137,5 +141,6 @@ export const persistentVolumeClaimStrategy: Strategy = {
 
 function addFinalizer(object: Mutable, finalizer: string): void {
   const metadata = (object.metadata ??= {});
-  if (!(metadata.finalizers ?? []).includes(finalizer)) metadata.finalizers = [...(metadata.finalizers ?? []), finalizer];
+  if (!(metadata.finalizers ?? []).includes(finalizer))
+    metadata.finalizers = [...(metadata.finalizers ?? []), finalizer];
 }

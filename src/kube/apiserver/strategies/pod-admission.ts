@@ -110,7 +110,8 @@ export class PodAdmission {
     } else {
       for (const { object } of cache.list("")) {
         const candidate = object as PriorityClass;
-        if (candidate.globalDefault === true && (found === undefined || candidate.value < found.value)) found = candidate;
+        if (candidate.globalDefault === true && (found === undefined || candidate.value < found.value))
+          found = candidate;
       }
       if (found?.metadata?.name !== undefined) spec.priorityClassName = found.metadata.name;
     }
@@ -135,7 +136,9 @@ export class PodAdmission {
 
 function mountToken(spec: PodSpec): void {
   const containers = [...(spec.initContainers ?? []), ...(spec.containers ?? [])];
-  const needing = containers.filter(({ volumeMounts = [] }) => !volumeMounts.some(({ mountPath }) => mountPath === tokenPath));
+  const needing = containers.filter(
+    ({ volumeMounts = [] }) => !volumeMounts.some(({ mountPath }) => mountPath === tokenPath),
+  );
   if (needing.length === 0) return;
   let name = spec.volumes?.find((volume) => volume.name.startsWith("kube-api-access-"))?.name;
   if (name === undefined) {
@@ -166,7 +169,10 @@ function mountToken(spec: PodSpec): void {
 function addTolerations(spec: PodSpec): void {
   const tolerations = spec.tolerations ?? [];
   const added = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].filter(
-    (key) => !tolerations.some((known) => (!known.key || known.key === key) && (!known.effect || known.effect === "NoExecute")),
+    (key) =>
+      !tolerations.some(
+        (known) => (!known.key || known.key === key) && (!known.effect || known.effect === "NoExecute"),
+      ),
   );
   if (added.length === 0) return;
   spec.tolerations = [

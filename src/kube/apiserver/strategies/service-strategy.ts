@@ -43,7 +43,8 @@ export class ServiceStrategy implements Strategy {
   /** Takes over what the stored Services hold. */
   load(cache: WatchCache): void {
     this.#cache = cache;
-    for (const { object, namespace, name } of cache.list("")) this.#settle(`${namespace}/${name}`, object as ServiceObject);
+    for (const { object, namespace, name } of cache.list(""))
+      this.#settle(`${namespace}/${name}`, object as ServiceObject);
   }
 
   admitCreate(object: Mutable): void {
@@ -95,7 +96,8 @@ export class ServiceStrategy implements Strategy {
     const spec = service.spec as Spec;
     const owner = ownerOf(service);
     if (spec.type === "ExternalName") {
-      for (const field of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] as const) delete spec[field];
+      for (const field of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] as const)
+        delete spec[field];
       for (const port of spec.ports ?? []) delete port.nodePort;
       return;
     }
@@ -106,7 +108,11 @@ export class ServiceStrategy implements Strategy {
   #allocateAddress(service: ServiceObject, owner: string, spec: Spec): void {
     const wanted = spec.clusterIP || spec.clusterIPs?.[0];
     if (spec.ipFamilyPolicy === "RequireDualStack")
-      this.#refuse(service, "spec.ipFamilyPolicy", `Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services`);
+      this.#refuse(
+        service,
+        "spec.ipFamilyPolicy",
+        `Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services`,
+      );
     if (spec.ipFamilies?.[0] === "IPv6")
       this.#refuse(service, "spec.ipFamilies[0]", `Invalid value: "IPv6": not configured on this cluster`);
     spec.ipFamilyPolicy ??= "SingleStack";
@@ -119,7 +125,8 @@ export class ServiceStrategy implements Strategy {
     let address: number;
     if (wanted === undefined) {
       const free = this.#addressAllocator.allocate(owner);
-      if (free === undefined) this.#refuse(service, "spec.clusterIPs", "Invalid value: []: failed to allocate a serviceIP: range is full");
+      if (free === undefined)
+        this.#refuse(service, "spec.clusterIPs", "Invalid value: []: failed to allocate a serviceIP: range is full");
       address = free as number;
     } else {
       const number = ipToNumber(wanted);
@@ -127,9 +134,17 @@ export class ServiceStrategy implements Strategy {
       // What is no address at all is validation's to say.
       if (number === undefined) return;
       if (!this.#addressAllocator.inRange(number))
-        this.#refuse(service, "spec.clusterIPs", `Invalid value: ${value}: failed to allocate IP ${wanted}: the provided IP (${wanted}) is not in the valid range. The range of valid IPs is ${this.#cidr}`);
+        this.#refuse(
+          service,
+          "spec.clusterIPs",
+          `Invalid value: ${value}: failed to allocate IP ${wanted}: the provided IP (${wanted}) is not in the valid range. The range of valid IPs is ${this.#cidr}`,
+        );
       if (!this.#addressAllocator.claim(owner, number))
-        this.#refuse(service, "spec.clusterIPs", `Invalid value: ${value}: failed to allocate IP ${wanted}: provided IP is already allocated`);
+        this.#refuse(
+          service,
+          "spec.clusterIPs",
+          `Invalid value: ${value}: failed to allocate IP ${wanted}: provided IP is already allocated`,
+        );
       address = number;
     }
     spec.clusterIP = numberToIp(address);
@@ -156,7 +171,8 @@ export class ServiceStrategy implements Strategy {
         if (port.nodePort) continue;
         const shared = sharedPort(spec.ports ?? [], port);
         const free = shared ?? this.#portAllocator.allocate(owner);
-        if (free === undefined) this.#refuse(service, "spec.ports", "Internal error: failed to allocate a nodePort: range is full");
+        if (free === undefined)
+          this.#refuse(service, "spec.ports", "Internal error: failed to allocate a nodePort: range is full");
         port.nodePort = free as number;
       }
     }
@@ -173,8 +189,13 @@ export class ServiceStrategy implements Strategy {
 
   #claimPort(service: ServiceObject, owner: string, port: number, field: string): void {
     if (!this.#portAllocator.inRange(port))
-      this.#refuse(service, field, `Invalid value: ${port}: provided port is not in the valid range. The range of valid ports is ${this.#ports.from}-${this.#ports.to}`);
-    if (!this.#portAllocator.claim(owner, port)) this.#refuse(service, field, `Invalid value: ${port}: provided port is already allocated`);
+      this.#refuse(
+        service,
+        field,
+        `Invalid value: ${port}: provided port is not in the valid range. The range of valid ports is ${this.#ports.from}-${this.#ports.to}`,
+      );
+    if (!this.#portAllocator.claim(owner, port))
+      this.#refuse(service, field, `Invalid value: ${port}: provided port is already allocated`);
   }
 
   #refuse(service: ServiceObject, field: string, message: string): never {
@@ -190,7 +211,11 @@ function ownerOf(service: { metadata?: { namespace?: string; name?: string } }):
 /** A port of the same number and another protocol that has a node port already. */
 function sharedPort(ports: ServicePort[], port: ServicePort): number | undefined {
   return ports.find(
-    (other) => other !== port && other.port === port.port && (other.protocol ?? "TCP") !== (port.protocol ?? "TCP") && other.nodePort,
+    (other) =>
+      other !== port &&
+      other.port === port.port &&
+      (other.protocol ?? "TCP") !== (port.protocol ?? "TCP") &&
+      other.nodePort,
   )?.nodePort;
 }
 
@@ -199,7 +224,8 @@ function keepAllocated(spec: Spec, before: Spec): void {
   const needsAddress = (type: string | undefined): boolean => type !== "ExternalName";
   if (needsAddress(spec.type) && needsAddress(before.type)) {
     if (!spec.clusterIP && before.clusterIP !== undefined) spec.clusterIP = before.clusterIP;
-    if (!spec.clusterIPs?.length && before.clusterIPs !== undefined && spec.clusterIP === before.clusterIP) spec.clusterIPs = before.clusterIPs;
+    if (!spec.clusterIPs?.length && before.clusterIPs !== undefined && spec.clusterIP === before.clusterIP)
+      spec.clusterIPs = before.clusterIPs;
     spec.ipFamilyPolicy ??= before.ipFamilyPolicy ?? "SingleStack";
   }
   const needsPort = (type: string | undefined): boolean => type === "NodePort" || type === "LoadBalancer";

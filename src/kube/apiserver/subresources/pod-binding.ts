@@ -62,11 +62,19 @@ export async function bindPod(
       const pod = current as Pod;
       const { uid, annotations, labels } = binding.metadata ?? {};
       if (uid && uid !== pod.metadata?.uid)
-        throw conflict(podsBinding, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${pod.metadata?.uid}`);
+        throw conflict(
+          podsBinding,
+          name,
+          `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${pod.metadata?.uid}`,
+        );
       if (pod.metadata?.deletionTimestamp !== undefined)
         throw conflict(podsBinding, name, `pod ${name} is being deleted, cannot be assigned to a host`);
       if (pod.spec.nodeName)
-        throw conflict(podsBinding, name, `pod ${name} is already assigned to node ${JSON.stringify(pod.spec.nodeName)}`);
+        throw conflict(
+          podsBinding,
+          name,
+          `pod ${name} is already assigned to node ${JSON.stringify(pod.spec.nodeName)}`,
+        );
       if ((pod.spec.schedulingGates?.length ?? 0) > 0)
         throw conflict(podsBinding, name, `pod ${name} has non-empty .spec.schedulingGates`);
       pod.spec.nodeName = node;

@@ -39,13 +39,20 @@ export async function evictPod(
   const { object } = await store.get(handles.pods, namespace, name);
   const pod = object as Pod;
   const phase = pod.status?.phase;
-  if (phase !== "Succeeded" && phase !== "Failed" && phase !== "Pending" && pod.metadata?.deletionTimestamp === undefined) {
+  if (
+    phase !== "Succeeded" &&
+    phase !== "Failed" &&
+    phase !== "Pending" &&
+    pod.metadata?.deletionTimestamp === undefined
+  ) {
     await handles.budgets.cache.consistent();
     const budgets = handles.budgets.cache
       .list(namespace)
       .filter((entry) => matchesLabels(labelSelectorOf((entry.object as Budget).spec?.selector), pod.metadata?.labels));
     if (budgets.length > 1)
-      throw internalError("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
+      throw internalError(
+        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+      );
     const budget = budgets[0];
     if (budget !== undefined && !mayGoUnhealthy(pod, budget.object as Budget))
       await takeFromBudget(store, handles.budgets, clock, namespace, budget.name, name, context);
@@ -81,7 +88,10 @@ async function takeFromBudget(
       const { status, metadata } = budget;
       if ((status?.observedGeneration ?? 0) < (metadata?.generation ?? 0))
         throw tooManyRequests(message, 10, [
-          { reason: "DisruptionBudget", message: `The disruption budget ${budgetName} is still being processed by the server.` },
+          {
+            reason: "DisruptionBudget",
+            message: `The disruption budget ${budgetName} is still being processed by the server.`,
+          },
         ]);
       const allowed = status?.disruptionsAllowed ?? 0;
       if (status === undefined || allowed <= 0)

@@ -26,7 +26,15 @@ interface AccessSpec {
 
 function requestOf({ resourceAttributes, nonResourceAttributes }: AccessSpec): AccessRequest {
   if (resourceAttributes !== undefined && nonResourceAttributes === undefined) {
-    const { namespace = "", verb = "", group = "", version = "", resource = "", subresource = "", name = "" } = resourceAttributes;
+    const {
+      namespace = "",
+      verb = "",
+      group = "",
+      version = "",
+      resource = "",
+      subresource = "",
+      name = "",
+    } = resourceAttributes;
     return { verb, group, version, resource, subresource, namespace, name };
   }
   if (nonResourceAttributes !== undefined && resourceAttributes === undefined)
@@ -47,19 +55,27 @@ const authorization = "authorization.k8s.io/v1";
 const authentication = "authentication.k8s.io/v1";
 
 /** The kinds that are asked and answered, never stored, by `group/resource`. */
-export function reviewResources(authorizer: RbacAuthorizer, authenticator: Authenticator): Map<string, VirtualResource> {
+export function reviewResources(
+  authorizer: RbacAuthorizer,
+  authenticator: Authenticator,
+): Map<string, VirtualResource> {
   const decide = (kind: string, body: Mutable, spec: AccessSpec, user: UserInfo): KubeObject => {
     const { allowed, reason } = authorizer.authorize(user, requestOf(spec));
     return answer(body, kind, authorization, { allowed, ...(reason === "" ? {} : { reason }) });
   };
   const asked = (spec: AccessSpec): UserInfo => {
     if (!spec.user && !spec.groups?.length) throw badRequest("at least one of user or group must be specified");
-    return { username: spec.user ?? "", groups: spec.groups ?? [], ...(spec.uid === undefined ? {} : { uid: spec.uid }) };
+    return {
+      username: spec.user ?? "",
+      groups: spec.groups ?? [],
+      ...(spec.uid === undefined ? {} : { uid: spec.uid }),
+    };
   };
   return new Map<string, VirtualResource>([
     [
       "authorization.k8s.io/selfsubjectaccessreviews",
-      async (body, _namespace, { user }) => decide("SelfSubjectAccessReview", body, (body["spec"] ?? {}) as AccessSpec, user),
+      async (body, _namespace, { user }) =>
+        decide("SelfSubjectAccessReview", body, (body["spec"] ?? {}) as AccessSpec, user),
     ],
     [
       "authorization.k8s.io/subjectaccessreviews",
@@ -87,7 +103,8 @@ export function reviewResources(authorizer: RbacAuthorizer, authenticator: Authe
     ],
     [
       "authentication.k8s.io/selfsubjectreviews",
-      async (body, _namespace, { user }) => answer(body, "SelfSubjectReview", authentication, { userInfo: userOf(user) }),
+      async (body, _namespace, { user }) =>
+        answer(body, "SelfSubjectReview", authentication, { userInfo: userOf(user) }),
     ],
     [
       "authentication.k8s.io/tokenreviews",
@@ -108,7 +125,12 @@ export function reviewResources(authorizer: RbacAuthorizer, authenticator: Authe
 function rulesStatus(rules: readonly PolicyRule[]): Record<string, unknown> {
   const resourceRules = rules
     .filter(({ resources }) => resources?.length)
-    .map(({ verbs, apiGroups, resources, resourceNames }) => ({ verbs, apiGroups, resources, ...(resourceNames ? { resourceNames } : {}) }));
+    .map(({ verbs, apiGroups, resources, resourceNames }) => ({
+      verbs,
+      apiGroups,
+      resources,
+      ...(resourceNames ? { resourceNames } : {}),
+    }));
   const nonResourceRules = rules
     .filter(({ nonResourceURLs }) => nonResourceURLs?.length)
     .map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs }));

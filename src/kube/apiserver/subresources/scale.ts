@@ -35,7 +35,11 @@ export function scaleSubresource(store: ResourceStore): SubresourceHandler {
       const replicas = spec?.replicas ?? 0;
       if (!Number.isInteger(replicas) || replicas < 0)
         throw invalid({ group: "autoscaling", kind: "Scale" }, name, [
-          { reason: "FieldValueInvalid", field: "spec.replicas", message: `Invalid value: ${replicas}: must be greater than or equal to 0` },
+          {
+            reason: "FieldValueInvalid",
+            field: "spec.replicas",
+            message: `Invalid value: ${replicas}: must be greater than or equal to 0`,
+          },
         ]);
       const { entry } = await store.update(
         served.handle,
@@ -44,9 +48,14 @@ export function scaleSubresource(store: ResourceStore): SubresourceHandler {
         (current) => {
           const object = current as Mutable & Scalable;
           if (metadata.uid && metadata.uid !== object.metadata?.uid)
-            throw conflict(served.type, name, `Precondition failed: UID in precondition: ${metadata.uid}, UID in object meta: ${object.metadata?.uid}`);
+            throw conflict(
+              served.type,
+              name,
+              `Precondition failed: UID in precondition: ${metadata.uid}, UID in object meta: ${object.metadata?.uid}`,
+            );
           object.spec = { ...object.spec, replicas };
-          if (metadata.resourceVersion) object.metadata = { ...object.metadata, resourceVersion: metadata.resourceVersion };
+          if (metadata.resourceVersion)
+            object.metadata = { ...object.metadata, resourceVersion: metadata.resourceVersion };
           else delete object.metadata?.resourceVersion;
           return object;
         },

@@ -34,11 +34,19 @@ export async function requestToken(
   const seconds = spec.expirationSeconds ?? 3600;
   if (seconds < minSeconds)
     throw invalid({ group: "authentication.k8s.io", kind: "TokenRequest" }, "", [
-      { reason: "FieldValueInvalid", field: "spec.expirationSeconds", message: `Invalid value: ${seconds}: may not specify a duration less than 10 minutes` },
+      {
+        reason: "FieldValueInvalid",
+        field: "spec.expirationSeconds",
+        message: `Invalid value: ${seconds}: may not specify a duration less than 10 minutes`,
+      },
     ]);
   const uid = account.metadata?.uid ?? "";
   if (body.metadata?.uid && body.metadata.uid !== uid)
-    throw conflict({ group: "", resource: "serviceaccounts" }, name, `the UID in the token request (${body.metadata.uid}) does not match the UID of the service account (${uid})`);
+    throw conflict(
+      { group: "", resource: "serviceaccounts" },
+      name,
+      `the UID in the token request (${body.metadata.uid}) does not match the UID of the service account (${uid})`,
+    );
   const { bound, node } = await findBound(store, handles, namespace, name, spec.boundObjectRef);
   const audiences = spec.audiences?.length ? spec.audiences : [tokens.issuer];
   const lives = seconds === warnAfterSeconds ? yearSeconds : Math.min(seconds, yearSeconds);
@@ -75,16 +83,24 @@ async function findBound(
   if (ref === undefined || ref === null) return {};
   const { kind, name = "" } = ref;
   if (kind !== "Pod" && kind !== "Secret" && kind !== "Node")
-    throw badRequest(`cannot bind token for serviceaccount ${JSON.stringify(account)} to resource type ${JSON.stringify(kind ?? "")}`);
+    throw badRequest(
+      `cannot bind token for serviceaccount ${JSON.stringify(account)} to resource type ${JSON.stringify(kind ?? "")}`,
+    );
   const handle = { Pod: handles.pods, Secret: handles.secrets, Node: handles.nodes }[kind];
   const { object } = await store.get(handle, kind === "Node" ? "" : namespace, name);
   const uid = object.metadata?.uid ?? "";
   if (ref.uid && ref.uid !== uid)
-    throw conflict(handle.type, name, `the UID in the bound object reference (${ref.uid}) does not match the UID in record. The object might have been deleted and then recreated`);
+    throw conflict(
+      handle.type,
+      name,
+      `the UID in the bound object reference (${ref.uid}) does not match the UID in record. The object might have been deleted and then recreated`,
+    );
   if (kind !== "Pod") return { bound: { kind, name, uid } };
   const { spec } = object as { spec?: { serviceAccountName?: string; nodeName?: string } };
   if (spec?.serviceAccountName !== account)
-    throw badRequest(`cannot bind token for serviceaccount ${JSON.stringify(account)} to pod running with different serviceaccount name.`);
+    throw badRequest(
+      `cannot bind token for serviceaccount ${JSON.stringify(account)} to pod running with different serviceaccount name.`,
+    );
   if (!spec.nodeName) return { bound: { kind, name, uid } };
   const { cache } = handles.nodes;
   await cache.ready();
