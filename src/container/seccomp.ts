@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { GantryError } from "#base/errors.ts";
+import { type SeccompProfile, compileSeccomp } from "#host/seccomp-compiler.ts";
 
 /**
  * System calls that every container may make: docker's default policy refuses what reaches out of a
@@ -71,16 +72,17 @@ const eperm = 1;
 const afVsock = 40;
 
 const words = (text: string): string[] => text.split(/\s+/).filter((word) => word !== "");
-const allow = (names: readonly string[], args?: object[]): object => ({
+type Rule = NonNullable<SeccompProfile["syscalls"]>[number];
+const allow = (names: readonly string[], args?: NonNullable<Rule["args"]>): Rule => ({
   names,
   action: "SCMP_ACT_ALLOW",
   ...(args === undefined ? {} : { args }),
 });
 
-function defaultProfile(capabilities: readonly string[]): object {
+function makeDefaultProfile(capabilities: readonly string[]): SeccompProfile {
   const has = new Set(capabilities);
   const isArm = process.arch === "arm64";
-  const syscalls: object[] = [
+  const syscalls: Rule[] = [
     allow(words(always)),
     // Programs run as they were built for: the personalities of 32-bit and unrandomised programs.
     ...[0x0, 0x0008, 0x20000, 0x20008, 0xffffffff].map((value) =>
@@ -109,6 +111,26 @@ function defaultProfile(capabilities: readonly string[]): object {
       : ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
     syscalls,
   };
+}
+
+interface CompiledProfile {
+  profile: SeccompProfile;
+  /** The kernel's program in base64; undefined where it is left to the runtime. */
+  program: string | undefined;
+}
+
+const defaults = new Map<string, CompiledProfile>();
+
+/** The default profile differs only by capabilities: each is made, and compiled, once. */
+function defaultProfile(capabilities: readonly string[]): CompiledProfile {
+  const key = [...capabilities].sort().join();
+  const known = defaults.get(key);
+  if (known !== undefined) return known;
+  if (defaults.size >= 64) defaults.clear();
+  const profile = makeDefaultProfile(capabilities);
+  const made = { profile, program: compileSeccomp(profile)?.toString("base64") };
+  defaults.set(key, made);
+  return made;
 }
 
 interface DockerRule {
@@ -165,11 +187,19 @@ function isSupported(): boolean {
   return kernelHasSeccomp;
 }
 
-/** The `linux.seccomp` of a container, or undefined for an unconfined one. */
+export interface SeccompChoice {
+  /** The spec's `linux.seccomp`; undefined for an unconfined container. */
+  profile: object | undefined;
+  /** The same compiled, which saves crun ten milliseconds with each container. */
+  program: string | undefined;
+}
+
+/** What goes into the spec of a container for its choice of a profile. Throws `invalid` for one that is none. */
 export function seccompProfile(
   choice: "default" | "unconfined" | { profile: unknown },
   capabilities: readonly string[],
-): object | undefined {
-  if (choice === "unconfined" || !isSupported()) return undefined;
-  return choice === "default" ? defaultProfile(capabilities) : resolveProfile(choice.profile, capabilities);
+): SeccompChoice {
+  if (choice === "unconfined" || !isSupported()) return { profile: undefined, program: undefined };
+  if (choice === "default") return defaultProfile(capabilities);
+  return { profile: resolveProfile(choice.profile, capabilities), program: undefined };
 }

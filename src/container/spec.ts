@@ -25,6 +25,9 @@ export const defaultReadonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/pro
 /** Where the init of `--init` is put, as docker does. */
 export const initPath = "/sbin/docker-init";
 
+/** crun takes the compiled filter here (crun(1), "run.oci.seccomp_bpf_data"); runc compiles the profile. */
+const crunSeccompProgram = "run.oci.seccomp_bpf_data";
+
 interface OciMount {
   destination: string;
   type: string;
@@ -67,8 +70,7 @@ function defaultMounts(plan: LaunchPlan): OciMount[] {
 function mountsOf(plan: LaunchPlan): OciMount[] {
   const planned = new Set(plan.mounts.map((mount) => mount.destination));
   const defaults = defaultMounts(plan);
-  const ipcIsShared = plan.namespaces.ipc.kind !== "new";
-  if (!ipcIsShared || !planned.has("/dev/shm")) {
+  if (plan.shmSize > 0) {
     defaults.push({
       destination: "/dev/shm",
       type: "tmpfs",
@@ -188,26 +190,30 @@ function customRule(text: string): DeviceRule {
   };
 }
 
+/** A device of `--device`, or all below a folder. Throws in docker's words. */
+function plannedDevices({ hostPath, containerPath }: LaunchPlan["devices"][number]): OciDevice[] {
+  const stats = statSync(hostPath, { throwIfNoEntry: false });
+  const single = deviceAt(hostPath, containerPath);
+  if (single !== undefined) return [single];
+  if (stats?.isDirectory()) return devicesBelow(hostPath, containerPath);
+  const why = stats === undefined ? "no such file or directory" : "not a device node";
+  throw new GantryError(
+    "invalid",
+    `error gathering device information while adding custom device "${hostPath}": ${why}`,
+  );
+}
+
 function devicesOf(plan: LaunchPlan): { devices: OciDevice[]; rules: DeviceRule[] } {
-  if (plan.privileged) return { devices: devicesBelow("/dev", "/dev"), rules: [{ allow: true, access: "rwm" }] };
-  const devices: OciDevice[] = [];
-  const rules = [...defaultDeviceRules];
-  for (const { hostPath, containerPath, permissions } of plan.devices) {
-    const single = deviceAt(hostPath, containerPath);
-    const found =
-      single === undefined && lstatSync(hostPath, { throwIfNoEntry: false })?.isDirectory()
-        ? devicesBelow(hostPath, containerPath)
-        : single === undefined
-          ? []
-          : [single];
-    if (found.length === 0)
-      throw new GantryError(
-        "invalid",
-        `error gathering device information while adding custom device "${hostPath}": ${single === undefined && statSync(hostPath, { throwIfNoEntry: false }) === undefined ? "no such file or directory" : "not a device node"}`,
-      );
-    for (const device of found) {
-      devices.push(device);
-      rules.push({ allow: true, type: device.type, major: device.major, minor: device.minor, access: permissions });
+  const devices: OciDevice[] = plan.privileged ? devicesBelow("/dev", "/dev") : [];
+  const rules = plan.privileged ? [{ allow: true, access: "rwm" }] : [...defaultDeviceRules];
+  for (const device of plan.devices) {
+    // A privileged container has the machine's devices already, under their own names.
+    if (plan.privileged && device.hostPath === device.containerPath) continue;
+    for (const found of plannedDevices(device)) {
+      devices.push(found);
+      if (plan.privileged) continue;
+      const { type, major, minor } = found;
+      rules.push({ allow: true, type, major, minor, access: device.permissions });
     }
   }
   for (const text of plan.resources.DeviceCgroupRules ?? []) rules.push(customRule(text));
@@ -240,7 +246,9 @@ export function buildSpec(plan: LaunchPlan, init: string | undefined): Record<st
   const mounts = mountsOf(plan);
   const args = init === undefined ? process.args : [initPath, "--", ...process.args];
   if (init !== undefined) mounts.push({ destination: initPath, type: "bind", source: init, options: ["bind", "ro"] });
-  const seccomp = plan.privileged ? undefined : seccompProfile(plan.seccomp, process.capabilities);
+  // A profile that was asked for by name holds for a privileged container too, as with docker.
+  const isUnconfined = plan.privileged && typeof plan.seccomp !== "object";
+  const seccomp = seccompProfile(isUnconfined ? "unconfined" : plan.seccomp, process.capabilities);
   const capabilities = {
     bounding: process.capabilities,
     permitted: process.capabilities,
@@ -268,7 +276,10 @@ export function buildSpec(plan: LaunchPlan, init: string | undefined): Record<st
       oomScoreAdj: plan.oomScoreAdj,
     },
     mounts,
-    annotations: plan.annotations,
+    annotations: {
+      ...plan.annotations,
+      ...(seccomp.program === undefined ? {} : { [crunSeccompProgram]: seccomp.program }),
+    },
     linux: {
       cgroupsPath: plan.cgroupPath.startsWith("/") ? plan.cgroupPath : `/${plan.cgroupPath}`,
       namespaces: namespacesOf(plan.namespaces),
@@ -282,7 +293,7 @@ export function buildSpec(plan: LaunchPlan, init: string | undefined): Record<st
             readonlyPaths: plan.readonlyPaths ?? defaultReadonlyPaths,
           }),
       ...(plan.rootfsPropagation === "" ? {} : { rootfsPropagation: plan.rootfsPropagation }),
-      ...(seccomp === undefined ? {} : { seccomp }),
+      ...(seccomp.profile === undefined ? {} : { seccomp: seccomp.profile }),
     },
   };
 }
