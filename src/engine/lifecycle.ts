@@ -160,7 +160,14 @@ export class Lifecycle {
       else if (point.Type === "bind") await makeBindSource(point);
     }
     const join = sandboxId === undefined ? await this.#join(container) : this.#parts.sandbox(sandboxId);
-    if (sandboxId === undefined) {
+    const shared = hostConfig.NetworkMode?.startsWith("container:")
+      ? this.#parts.store.resolve(hostConfig.NetworkMode.slice("container:".length)).record
+      : undefined;
+    if (shared !== undefined) {
+      record.HostnamePath = shared.HostnamePath;
+      record.HostsPath = shared.HostsPath;
+      record.ResolvConfPath = shared.ResolvConfPath;
+    } else if (sandboxId === undefined) {
       await Promise.all([
         writeFile(record.HostnamePath, `${record.Config.Hostname}\n`),
         writeFile(record.HostsPath, ""),
@@ -194,15 +201,9 @@ export class Lifecycle {
   }
 
   async #connect(container: Container, mode: string | undefined): Promise<void> {
-    const { network, store } = this.#parts;
+    const { network } = this.#parts;
     await network.connectAll(container);
-    if (mode?.startsWith("container:")) {
-      const other = store.resolve(mode.slice("container:".length));
-      container.record.HostsPath = other.record.HostsPath;
-      container.record.HostnamePath = other.record.HostnamePath;
-      container.record.ResolvConfPath = other.record.ResolvConfPath;
-      return;
-    }
+    if (mode?.startsWith("container:")) return;
     network.writeHosts(container);
   }
 

@@ -1,5 +1,5 @@
 import { mkdir, statfs } from "node:fs/promises";
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { dirname, join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { ContainerRuntimePort } from "#api/container-runtime.ts";
@@ -16,6 +16,7 @@ import { AsyncQueue } from "#base/async-queue.ts";
 import type { Clock } from "#base/clock.ts";
 import { errorMessage, GantryError, hasCode } from "#base/errors.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
+import { connectHere } from "#host/bound-sockets.ts";
 import { inNetworkNamespace } from "#host/network-namespace.ts";
 import { removeImage } from "#image/image-removal.ts";
 import type { ImageService } from "#image/image-service.ts";
@@ -327,8 +328,7 @@ export class EnginePodRuntime implements PodRuntime {
     const record = sandboxes.get(sandboxId);
     if (record.state !== "ready") throw new GantryError("conflict", `sandbox "${sandboxId}" is not running`);
     const path = sandboxes.netnsPath(record);
-    // `connect` makes its socket at once, in the namespace that this thread is in.
-    const open = (): Socket => connect({ host: "127.0.0.1", port, autoSelectFamily: false });
+    const open = (): Socket => connectHere("127.0.0.1", port);
     const socket = path === "" ? open() : inNetworkNamespace(path, open);
     const onAbort = (): void => void socket.destroy();
     signal.addEventListener("abort", onAbort, { once: true });

@@ -1,5 +1,5 @@
 import { createSocket, type Socket as DatagramSocket } from "node:dgram";
-import { createServer, type Server } from "node:net";
+import { createServer, type Server, Socket } from "node:net";
 import { closeFd } from "./descriptors.ts";
 import { bind, check } from "./libc.ts";
 
@@ -74,4 +74,16 @@ export async function datagramOn(socket: BoundSocket, family: 4 | 6): Promise<Da
     datagram.bind({ fd: socket.fd }, resolve);
   });
   return datagram;
+}
+
+/**
+ * A TCP connection whose socket is made at once, in the network namespace in which the thread is now; Node's own
+ * `connect` makes it on a later turn. Connecting itself goes on in the background: listen to its events.
+ */
+export function connectHere(address: string, port: number): Socket {
+  const fd = check(socketCall(address.includes(":") ? 10 : 2, 1 | cloexec | nonBlocking, 0), "socket");
+  // A read before the connection stands would be an error.
+  const options = { fd, readable: true, writable: true, manualStart: true };
+  const socket = new Socket(options);
+  return socket.connect({ host: address, port });
 }
