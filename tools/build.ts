@@ -34,7 +34,7 @@ const namedImports: Plugin = {
   name: "named-imports-of-commonjs",
   setup({ onResolve, onLoad }) {
     const require = createRequire(import.meta.url);
-    onResolve({ filter: /^(undici|rfc6902)$/ }, ({ path, kind, namespace }) =>
+    onResolve({ filter: /^undici$/ }, ({ path, kind, namespace }) =>
       kind === "dynamic-import" && namespace !== "named" ? { path, namespace: "named" } : undefined,
     );
     onLoad({ filter: /.*/, namespace: "named" }, ({ path }) => {

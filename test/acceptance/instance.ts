@@ -76,12 +76,15 @@ export class TestInstance {
     return this.ok("kubectl", args);
   }
 
+  /** `gantry status -o json`, whatever the state. */
+  status(): { state: string; processes: { name: string; pid: number }[]; addresses: { machine: string[] } } {
+    const { stdout } = this.run(gantry, ["status", "--name", this.name, "--root", this.root, "-o", "json"]);
+    return JSON.parse(stdout) as ReturnType<TestInstance["status"]>;
+  }
+
   /** The pid of a daemon, from `gantry status -o json`. */
   pid(name: "control" | "node"): number {
-    const { stdout } = this.run(gantry, ["status", "--name", this.name, "--root", this.root, "-o", "json"]);
-    const found = (JSON.parse(stdout) as { processes: { name: string; pid: number }[] }).processes.find(
-      (process_) => process_.name === name,
-    );
+    const found = this.status().processes.find((process_) => process_.name === name);
     if (found === undefined) throw new Error(`no ${name} process runs`);
     return found.pid;
   }
