@@ -204,8 +204,10 @@ export class ContainerRuntime implements ContainerRuntimePort {
   async delete(id: string): Promise<void> {
     const kept = await this.#keptOf(id);
     this.#rotation.remove(id);
-    await this.#oci.delete(id, this.#bundle(id));
-    if (kept !== undefined) removeCgroup(kept.cgroupPath);
+    // A cgroup can be removed only when no process is left in it.
+    const cgroupIsGone = kept !== undefined && removeCgroup(kept.cgroupPath);
+    await this.#oci.delete(id, this.#bundle(id), cgroupIsGone);
+    if (kept !== undefined && !cgroupIsGone) removeCgroup(kept.cgroupPath);
     this.#kept.delete(id);
     this.#exits.delete(id);
   }

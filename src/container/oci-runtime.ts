@@ -18,6 +18,7 @@ import type {
   ExecSession,
   RecoveredState,
 } from "./container-types.ts";
+import { setFrozen, startCreated, statusOf } from "./crun-shortcuts.ts";
 import { RuntimeNamespace } from "./runtime-namespace.ts";
 import { runtimeFailure } from "./runtime-failure.ts";
 
@@ -79,6 +80,10 @@ export class OciRuntime {
     return this.#program;
   }
 
+  get #isCrun(): boolean {
+    return this.#program.endsWith("/crun");
+  }
+
   /** Chooses the runtime and makes it able to run here. */
   async start(): Promise<void> {
     for (const folder of [this.#options.runDir, this.#exits, this.#state])
@@ -91,7 +96,8 @@ export class OciRuntime {
       }
       if (!name.endsWith("crun")) break;
       try {
-        this.#prefix = await new RuntimeNamespace(this.#options.runDir, this.#options.sharedRoots).prefix();
+        const namespace = new RuntimeNamespace(this.#options.runDir, this.#options.sharedRoots);
+        ({ prefix: this.#prefix, program: this.#program } = await namespace.prepare(this.#program));
         break;
       } catch (error) {
         this.#log.warn("crun cannot run here; runc is used.", { error: errorMessage(error) });
@@ -136,7 +142,7 @@ export class OciRuntime {
   async #runConmon(
     argv: string[],
     env: Record<string, string>,
-    extra: { stdio?: number[]; onReady?: () => void } = {},
+    extra: { stdio?: number[]; program?: string | undefined } = {},
   ): Promise<{ pid: number; sync: Socket }> {
     const pipe = makePipe();
     const stdio: (number | "null")[] = ["null", "null", "null", pipe.writeEnd, ...(extra.stdio ?? [])];
@@ -158,7 +164,6 @@ export class OciRuntime {
       for (const fd of extra.stdio ?? []) closeFd(fd);
     }
     const sync = new Socket({ fd: pipe.readEnd, readable: true, writable: false });
-    extra.onReady?.();
     const answer = await firstLine(sync);
     if (answer === undefined) {
       sync.destroy();
@@ -168,7 +173,7 @@ export class OciRuntime {
     const value = pid ?? data ?? -1;
     if (value < 0) {
       sync.destroy();
-      throw runtimeFailure(message ?? "");
+      throw runtimeFailure(message ?? "", extra.program);
     }
     return { pid: value, sync };
   }
@@ -206,6 +211,7 @@ export class OciRuntime {
 
   /** Lets the first process run. Throws docker's `failed to create task…` causes. */
   async startContainer(id: string): Promise<void> {
+    if (this.#isCrun && startCreated(join(this.#state, id))) return;
     await this.#run("start", id);
   }
 
@@ -267,10 +273,12 @@ export class OciRuntime {
   }
 
   async pause(id: string): Promise<void> {
+    if (this.#isCrun && (await setFrozen(join(this.#state, id), true))) return;
     await this.#run("pause", id);
   }
 
   async resume(id: string): Promise<void> {
+    if (this.#isCrun && (await setFrozen(join(this.#state, id), false))) return;
     await this.#run("resume", id);
   }
 
@@ -279,11 +287,16 @@ export class OciRuntime {
     const { pid } = this.#known(id);
     if (!existsSync(`/proc/${pid}`) || existsSync(join(this.#exits, id))) return undefined;
     try {
-      const { status } = JSON.parse(await this.#run("state", id)) as { status: string };
+      const status = await this.#status(id);
       return status === "created" || status === "running" || status === "paused" ? status : undefined;
     } catch {
       return undefined;
     }
+  }
+
+  async #status(id: string): Promise<string> {
+    const known = this.#isCrun ? statusOf(join(this.#state, id)) : undefined;
+    return known ?? (JSON.parse(await this.#run("state", id)) as { status: string }).status;
   }
 
   pid(id: string): number | undefined {
@@ -331,7 +344,7 @@ export class OciRuntime {
     }
     this.#live.set(id, live);
     try {
-      const { status } = JSON.parse(await this.#run("state", id)) as { status: string };
+      const status = await this.#status(id);
       return { state: status === "paused" ? "paused" : status === "created" ? "created" : "running", pid, conmonPid };
     } catch {
       // It ends just now; its exit file is about to come.
@@ -339,14 +352,19 @@ export class OciRuntime {
     }
   }
 
-  /** Removes what the runtime keeps of a container, killing what still runs. Safe to repeat. */
-  async delete(id: string, bundle: string): Promise<void> {
+  /**
+   * Removes what the runtime keeps of a container, killing what still runs. Safe to repeat. With `cgroupIsGone` no
+   * process is left and only files are removed.
+   */
+  async delete(id: string, bundle: string, cgroupIsGone = false): Promise<void> {
     const live = this.#live.get(id);
     live?.watch?.close();
     this.#live.delete(id);
-    if (existsSync(join(this.#state, id))) {
-      await run(this.#command("delete", "--force", id), { timeoutMs: 30_000, okStatus: [0, 1] });
-      await rm(join(this.#state, id), { recursive: true, force: true });
+    const state = join(this.#state, id);
+    if (existsSync(state)) {
+      const isOver = this.#isCrun && cgroupIsGone && statusOf(state) === "stopped";
+      if (!isOver) await run(this.#command("delete", "--force", id), { timeoutMs: 30_000, okStatus: [0, 1] });
+      await rm(state, { recursive: true, force: true });
     }
     await Promise.all([rm(bundle, { recursive: true, force: true }), rm(join(this.#exits, id), { force: true })]);
   }

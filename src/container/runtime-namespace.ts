@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { bindMount, isMounted, listMounts, setPropagation, unmount } from "#host/mount.ts";
 import { run } from "#host/run.ts";
@@ -8,41 +8,75 @@ export function isHybridCgroup(): boolean {
   return !existsSync("/sys/fs/cgroup/cgroup.controllers") && existsSync("/sys/fs/cgroup/unified/cgroup.procs");
 }
 
+/** How the OCI runtime is called. */
+export interface RuntimeCall {
+  /** What to put before a command so that it runs in the namespace; nothing where none is needed. */
+  prefix: string[];
+  program: string;
+}
+
 /**
- * On a hybrid host, a mount namespace for the OCI runtime in which `/sys/fs/cgroup` is private and the v2
- * hierarchy is gone. Mounts made later below `sharedRoots` reach it: each of them becomes a shared mount of
- * its own. Pinned as a file, found again after a restart.
+ * Where crun runs. On a hybrid host: a mount namespace in which `/sys/fs/cgroup` is private and the v2 hierarchy
+ * is gone. Mounts made later below `sharedRoots` reach it: each of them becomes a shared mount of its own. Pinned
+ * as a file, found again after a restart. Everywhere: a read-only mount of the program, since crun takes the time
+ * to make one for each call when it finds itself on a writable one (against CVE-2019-5736).
  */
 export class RuntimeNamespace {
   readonly #folder: string;
   readonly #file: string;
+  readonly #program: string;
   readonly #sharedRoots: readonly string[];
 
   constructor(runDir: string, sharedRoots: readonly string[]) {
     this.#folder = join(runDir, "runtime-ns");
     this.#file = join(this.#folder, "mnt");
+    this.#program = join(this.#folder, "crun");
     this.#sharedRoots = sharedRoots;
   }
 
-  /** What to put before a command so that it runs in the namespace; nothing where none is needed. */
-  async prefix(): Promise<string[]> {
-    if (!isHybridCgroup()) return [];
-    await this.#ensure();
-    return ["/usr/bin/nsenter", `--mount=${this.#file}`, "--"];
+  /** Makes what is missing. Safe to repeat. Throws when a mount is refused. */
+  async prepare(program: string): Promise<RuntimeCall> {
+    const isHybrid = isHybridCgroup();
+    const isPinned = isHybrid && isMounted(this.#file);
+    // First, since the folder may lie below one of them: mounts of its own must come to lie on top.
+    if (isHybrid && !isPinned) this.#shareRoots();
+    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    // A namespace can be pinned on a private mount only, and what is mounted below stays here.
+    if (!isMounted(this.#folder)) bindMount(this.#folder, this.#folder);
+    setPropagation(this.#folder, "private");
+    // What is mounted now does not appear in a namespace that is there already.
+    if (!isPinned) this.#mountProgram(program);
+    if (isHybrid && !isPinned) await this.#pin();
+    return {
+      prefix: isHybrid ? ["/usr/bin/nsenter", `--mount=${this.#file}`, "--"] : [],
+      program: this.#isProgram(program) ? this.#program : program,
+    };
   }
 
-  async #ensure(): Promise<void> {
-    if (isMounted(this.#file)) return;
+  #shareRoots(): void {
     for (const root of this.#sharedRoots) {
       mkdirSync(root, { recursive: true });
       if (isSharedMount(root)) continue;
       if (!isMounted(root)) bindMount(root, root, { recursive: true });
       setPropagation(root, "shared");
     }
-    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-    // A namespace can be pinned on a private mount only.
-    if (!isMounted(this.#folder)) bindMount(this.#folder, this.#folder);
-    setPropagation(this.#folder, "private");
+  }
+
+  #mountProgram(program: string): void {
+    if (this.#isProgram(program)) return;
+    while (unmount(this.#program)) continue;
+    writeFileSync(this.#program, "");
+    bindMount(program, this.#program, { readOnly: true });
+  }
+
+  /** False after the package was upgraded: then the new program is used, from its own place. */
+  #isProgram(program: string): boolean {
+    if (!isMounted(this.#program)) return false;
+    const [mounted, own] = [statSync(this.#program), statSync(program)];
+    return mounted.ino === own.ino && mounted.dev === own.dev;
+  }
+
+  async #pin(): Promise<void> {
     if (!existsSync(this.#file)) writeFileSync(this.#file, "");
     const script = "mount --make-rprivate /sys/fs/cgroup && umount /sys/fs/cgroup/unified";
     await run(["/usr/bin/unshare", `--mount=${this.#file}`, "--propagation", "unchanged", "/bin/sh", "-c", script]);
@@ -50,8 +84,9 @@ export class RuntimeNamespace {
 
   /** Undoes all of it, once no container runs. */
   remove(): void {
-    for (const path of [this.#file, this.#folder, ...this.#sharedRoots])
+    for (const path of [this.#file, this.#program, this.#folder, ...this.#sharedRoots])
       while (isMounted(path) && unmount(path)) continue;
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 
