@@ -199,7 +199,8 @@ export class OciRuntime {
     if (tty) argv.push("-t");
     if (options.stdin) argv.push("-i");
     if (options.leaveStdinOpen) argv.push("--leave-stdin-open");
-    const { pid, sync } = await this.#runConmon(argv, {}).catch(async (error: unknown) => {
+    const program = (spec as { process?: { args?: string[] } }).process?.args?.[0];
+    const { pid, sync } = await this.#runConmon(argv, {}, { program }).catch(async (error: unknown) => {
       await this.delete(id, bundle).catch(() => {});
       throw error;
     });
@@ -402,7 +403,7 @@ export class OciRuntime {
       const { pid, sync } = await this.#runConmon(
         argv,
         { _OCI_STARTPIPE: "4", _OCI_ATTACHPIPE: "5" },
-        { stdio: [startPipe.readEnd, attachPipe.writeEnd] },
+        { stdio: [startPipe.readEnd, attachPipe.writeEnd], program: options.process.args[0] },
       );
       await attached;
       return {

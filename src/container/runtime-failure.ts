@@ -37,13 +37,24 @@ function lastMessage(output: string): string {
 }
 
 /**
- * The error of a runtime that could not start a process. `data.exitCode` is what docker reports for it: 126
- * found but not runnable, 127 not found, else 128 (docker run, "Exit status").
+ * The error of a runtime that could not start `program`, in runc's words. `data.exitCode` is what docker
+ * reports for it: 126 found but not runnable, 127 not found, else 128 (docker run, "Exit status").
  */
-export function runtimeFailure(output: string): GantryError {
+export function runtimeFailure(output: string, program = ""): GantryError {
   const message = lastMessage(output);
   for (const [pattern, exitCode, code] of patterns) {
-    if (pattern.test(output)) return new GantryError(code, message, { data: { exitCode } });
+    if (!pattern.test(output)) continue;
+    // crun does not say which program it could not open, or that it is a folder.
+    const reason = /Operation not permitted|is a directory/i.test(output)
+      ? "is a directory"
+      : /format error/i.test(output)
+        ? "exec format error"
+        : "permission denied";
+    const named =
+      exitCode === 126 && program !== "" && !message.includes('exec: "')
+        ? `exec: ${JSON.stringify(program)}: ${reason}`
+        : message;
+    return new GantryError(code, named, { data: { exitCode } });
   }
   return new GantryError("internal", message === "" ? "the OCI runtime failed without a word" : message, {
     data: { exitCode: 128 },
