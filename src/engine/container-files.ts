@@ -5,10 +5,11 @@ import type { Clock } from "#base/clock.ts";
 import { GantryError } from "#base/errors.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
 import { bindMount, unmount } from "#host/mount.ts";
-import { copyIn, copyOut, copyStat, exportTree } from "#image/copy-archive.ts";
+import { copyStat, exportTree } from "#image/copy-archive.ts";
 import type { ImageService } from "#image/image-service.ts";
 import { applyChanges } from "#image/config-changes.ts";
 import { commitImage, targetName } from "#image/image-import.ts";
+import { copyIn, copyOut } from "#image/isolated-copy.ts";
 import type { ImageRuntimeConfig } from "#image/oci.ts";
 import { overlayChanges } from "#image/overlay-changes.ts";
 import type { VolumeStore } from "#volume/volume-store.ts";
@@ -101,7 +102,7 @@ export class ContainerFiles {
     if (path === "") throw new GantryError("invalid", "missing path parameter");
     const { rootfs, done } = await this.#open(container);
     try {
-      const { stat, tar } = copyOut({ rootfs, path, container: shown });
+      const { stat, tar } = await copyOut({ rootfs, path, container: shown });
       this.#parts.lifecycle.emit(container, "archive-path");
       return { stat, tar: finishing(tar, done) };
     } catch (error) {

@@ -96,11 +96,14 @@ export function copyStat(place: CopyPlace): PathStat {
  * `docker cp` out: the tar holds the file or folder under its own name, or, for `/a/.`, what the folder holds
  * under `./`. Links are not followed but on the way there.
  */
-export function copyOut(place: CopyPlace): { stat: PathStat; tar: AsyncGenerator<Buffer> } {
+export function copyOut(
+  place: CopyPlace,
+  options: { blocking?: boolean } = {},
+): { stat: PathStat; tar: AsyncGenerator<Buffer> } {
   const found = find(place);
   const stat = statOf(place, found);
   const rootName = place.path.endsWith("/.") || place.path === "." ? "." : stat.name;
-  return { stat, tar: archiveTree(found.absolute, { kind: "plain", rootName }) };
+  return { stat, tar: archiveTree(found.absolute, { kind: "plain", rootName, ...options }) };
 }
 
 export interface CopyInOptions {

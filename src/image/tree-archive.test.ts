@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { setXattr } from "#host/file-metadata.ts";
 import { copyIn, copyOut, copyStat } from "./copy-archive.ts";
+import * as isolated from "./isolated-copy.ts";
 import { archiveTree } from "./tree-archive.ts";
 import { Unpacker } from "./unpack.ts";
 
@@ -105,4 +106,29 @@ test("a copy in follows links inside the root, and keeps folders and files apart
   await assert.rejects(copyIn({ rootfs, path: "/", container: "c" }, from(tar), { noOverwriteDirNonDir: true }), {
     message: 'cannot overwrite non-directory "/x" with directory "/"',
   });
+});
+
+test("a copy in a thread of its own sees the container's root as /, and no link leads out", async () => {
+  const rootfs = newFolder(
+    "mkdir d; head -c 300000 /dev/urandom > d/big; ln -s /outside-of-it away; mkdir -p outside-of-it",
+  );
+  const place = { rootfs, path: "/d", container: "c" };
+  const { stat, tar } = await isolated.copyOut(place);
+  assert.equal(stat.name, "d");
+  assert.deepEqual(await collect(tar), await collect(copyOut(place).tar));
+  const given = await collect(archiveTree(newFolder("echo 1 > f; head -c 500000 /dev/zero > g"), { kind: "plain" }));
+  const chunks = async function* (): AsyncGenerator<Buffer> {
+    for (let at = 0; at < given.length; at += 60_000) yield given.subarray(at, at + 60_000);
+  };
+  await isolated.copyIn({ ...place, path: "/away" }, chunks());
+  assert.equal(readFileSync(join(rootfs, "outside-of-it/f"), "utf8"), "1\n");
+  await assert.rejects(isolated.copyOut({ ...place, path: "/none" }), {
+    code: "not-found",
+    message: "Could not find the file /none in container c",
+  });
+  await assert.rejects(isolated.copyIn({ ...place, path: "/none" }, chunks()), { code: "not-found" });
+  // An archive that nobody reads on ends its thread.
+  const unread = await isolated.copyOut(place);
+  await unread.tar.next();
+  await unread.tar.return(undefined);
 });

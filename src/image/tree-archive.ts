@@ -26,6 +26,8 @@ export interface TreeArchiveOptions {
   kind: "layer" | "plain";
   /** Paths relative to the root (without a leading slash) that are left out. */
   exclude?: (path: string) => boolean;
+  /** Touches files by synchronous calls alone, for a thread with a root of its own. */
+  blocking?: boolean;
 }
 
 const flushBytes = 1 << 18;
@@ -70,19 +72,24 @@ async function* contentOf(file: FileHandle, size: number): AsyncGenerator<Buffer
   }
 }
 
-function readSmall(path: string, size: number): Buffer {
+/** The next bytes of a file, filled up with zeros at its end. */
+function readFrom(fd: number, size: number): Buffer {
   const content = Buffer.alloc(size);
+  for (let at = 0; at < size;) {
+    const count = readSync(fd, content, at, size - at, null);
+    if (count === 0) break;
+    at += count;
+  }
+  return content;
+}
+
+function readSmall(path: string, size: number): Buffer {
   const fd = openSync(path, openFlags);
   try {
-    for (let at = 0; at < size;) {
-      const count = readSync(fd, content, at, size - at, null);
-      if (count === 0) break;
-      at += count;
-    }
+    return readFrom(fd, size);
   } finally {
     closeSync(fd);
   }
-  return content;
 }
 
 const isGone = (error: unknown): boolean =>
@@ -155,7 +162,20 @@ class TreeWalk {
         devminor: device.minor,
         xattrs: xattrsOf(path),
       });
-      if (type === "file" && entry.size > smallBytes) {
+      if (type === "file" && entry.size > smallBytes && this.#options.blocking) {
+        const fd = openSync(path, openFlags);
+        try {
+          yield encodeHeader(entry);
+          for (let left = entry.size; left > 0;) {
+            const chunk = readFrom(fd, Math.min(left, readBytes));
+            left -= chunk.length;
+            yield chunk;
+          }
+          yield padding(entry.size);
+        } finally {
+          closeSync(fd);
+        }
+      } else if (type === "file" && entry.size > smallBytes) {
         const file = await open(path, openFlags);
         try {
           yield encodeHeader(entry);

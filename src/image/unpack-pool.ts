@@ -1,16 +1,11 @@
-import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { type ErrorCode, GantryError } from "#base/errors.ts";
-import { bundledFile, isBundled } from "#host/bundled-file.ts";
 import type { UnpackAnswer, UnpackJob } from "./unpack-worker.ts";
 import type { UnpackResult } from "./unpack.ts";
+import { workerFile } from "./worker-file.ts";
 
 /** A worker costs some 10 MB: it goes after it has had nothing to do for so long. */
 const idleMs = 5_000;
-
-function workerFile(): string {
-  return isBundled ? bundledFile("unpack-worker.js") : join(import.meta.dirname, "unpack-worker.ts");
-}
 
 interface Pending {
   resolve: (result: UnpackResult) => void;

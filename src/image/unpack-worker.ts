@@ -1,8 +1,9 @@
 import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
-import { parentPort } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { GantryError } from "#base/errors.ts";
+import { type CopyJob, runCopyJob } from "./copy-job.ts";
 import type { Compression } from "./oci.ts";
 import { Unpacker, type UnpackOptions, type UnpackResult } from "./unpack.ts";
 
@@ -45,13 +46,19 @@ async function unpack(job: UnpackJob, post: (answer: UnpackAnswer) => void): Pro
   return unpacker.finish();
 }
 
-parentPort?.on("message", (job: UnpackJob) => {
-  const post = (answer: UnpackAnswer): void => parentPort?.postMessage(answer);
-  unpack(job, post).then(
-    (result) => post({ id: job.id, result }),
-    (error: unknown) => {
-      const code = error instanceof GantryError ? error.code : "invalid";
-      post({ id: job.id, error: { code, message: error instanceof Error ? error.message : String(error) } });
-    },
-  );
-});
+function serveUnpacking(): void {
+  parentPort?.on("message", (job: UnpackJob) => {
+    const post = (answer: UnpackAnswer): void => parentPort?.postMessage(answer);
+    unpack(job, post).then(
+      (result) => post({ id: job.id, result }),
+      (error: unknown) => {
+        const code = error instanceof GantryError ? error.code : "invalid";
+        post({ id: job.id, error: { code, message: error instanceof Error ? error.message : String(error) } });
+      },
+    );
+  });
+}
+
+const { copy } = (workerData ?? {}) as { copy?: CopyJob };
+if (copy === undefined) serveUnpacking();
+else if (parentPort !== null) void runCopyJob(copy, parentPort);
