@@ -46,8 +46,7 @@ test("a published port answers on loopback and on the machine's address, also af
   instance.docker("run", "-d", "-p", `${port}:80`, "--name", "web", "gantry/hello");
   const check = async (): Promise<void> => {
     assert.match(await get(`http://127.0.0.1:${port}/`), /Hello from Gantry/);
-    const status = JSON.parse(instance.gantry("status", "-o", "json")) as { addresses: { machine: string[] } };
-    for (const address of status.addresses.machine)
+    for (const address of instance.status().addresses.machine)
       assert.match(await get(`http://${address}:${port}/`), /Hello from Gantry/);
   };
   await check();
