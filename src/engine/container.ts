@@ -68,7 +68,7 @@ export interface ContainerRecord {
 }
 
 /** A container's life seen from waiters: told after the state has changed. */
-export type ContainerChange = "started" | "exited" | "removed" | "restarting";
+export type ContainerChange = "started" | "failed" | "exited" | "removed";
 
 /** One container: what is on disk, and what only this process knows. Changed under the container's lock. */
 export class Container {
@@ -86,7 +86,7 @@ export class Container {
   /** Milliseconds of the next back-off. */
   restartDelay = 0;
   isRemoving = false;
-  lastExit: { exitCode: number; error: string } | undefined;
+  lastExit: { exitCode: number } | undefined;
 
   constructor(record: ContainerRecord, hostConfig: HostConfig) {
     this.record = record;

@@ -140,13 +140,7 @@ export function createContainersApi(parts: ContainersApiParts): ContainersApi {
   }
 
   async function waitFor(container: Container, condition: WaitCondition, signal: AbortSignal): Promise<WaitResult> {
-    const result = (): WaitResult => {
-      const { exitCode, error } = container.lastExit ?? {
-        exitCode: container.state.ExitCode,
-        error: container.state.Error,
-      };
-      return { StatusCode: exitCode, ...(error === "" ? {} : { Error: { Message: error } }) };
-    };
+    const result = (): WaitResult => ({ StatusCode: container.lastExit?.exitCode ?? container.state.ExitCode });
     if (condition === "not-running" && !container.state.Running) return result();
     return new Promise((resolveWait, reject) => {
       const finish = (value: WaitResult | undefined): void => {
@@ -386,7 +380,6 @@ async function attach(container: Container, options: AttachOptions, parts: Conta
   container.pendingAttach.add(connect);
   // A start that fails, or a removal, leaves nothing to attach to.
   const off = container.changes.on((change) => {
-    if (change === "restarting") return;
     off();
     const isWaiting = container.pendingAttach.delete(connect);
     if (change !== "started") session.abandon();

@@ -86,11 +86,11 @@ export class Lifecycle {
       container.record.HasBeenManuallyStopped = false;
       container.record.RestartCount = 0;
       container.restartDelay = 0;
-      await this.#launch(container);
+      await this.#launch(container, { isRestart: false });
     });
   }
 
-  async #launch(container: Container): Promise<void> {
+  async #launch(container: Container, { isRestart }: { isRestart: boolean }): Promise<void> {
     const { record, state } = container;
     container.stopRequested = false;
     try {
@@ -113,15 +113,15 @@ export class Lifecycle {
       this.#watch(container);
       await this.#parts.runtime.start(container.id);
     } catch (error) {
-      await this.#failed(container, error);
+      await this.#failed(container, error, isRestart);
     }
     container.changes.emit("started");
     this.emit(container, "start");
   }
 
-  async #failed(container: Container, error: unknown): Promise<never> {
+  async #failed(container: Container, error: unknown, isRestart: boolean): Promise<never> {
     const { state } = container;
-    const failure = launchFailure(error);
+    const failure = launchFailure(error, container.record.Path);
     container.health?.stop();
     container.health = undefined;
     delete state.Health;
@@ -140,10 +140,11 @@ export class Lifecycle {
     });
     if (state.StartedAt !== zeroTime && state.FinishedAt === zeroTime)
       state.FinishedAt = rfc3339(this.#parts.clock.now());
-    container.lastExit = { exitCode: failure.exitCode, error: failure.message };
+    container.lastExit = { exitCode: failure.exitCode };
     await this.#parts.store.save(container);
     container.pendingAttach.clear();
-    container.changes.emit("exited");
+    // A container that never ran has not ended: who waits for its next exit waits on, as with docker.
+    container.changes.emit(isRestart ? "exited" : "failed");
     if (container.hostConfig.AutoRemove === true) this.#removeLater(container);
     throw failure.error;
   }
@@ -314,7 +315,7 @@ export class Lifecycle {
       Error: "",
     });
     if (state.Health !== undefined && state.Health.Status !== "none") state.Health.Status = "unhealthy";
-    container.lastExit = { exitCode: exit.exitCode, error: "" };
+    container.lastExit = { exitCode: exit.exitCode };
     const delay = container.isPod
       ? undefined
       : nextRestart(hostConfig.RestartPolicy, {
@@ -353,7 +354,7 @@ export class Lifecycle {
         container.cancelRestart = undefined;
         container.record.RestartCount++;
         try {
-          await this.#launch(container);
+          await this.#launch(container, { isRestart: true });
         } catch (error) {
           this.#parts.log.warn("A container could not be restarted.", { container: container.id, error });
         }

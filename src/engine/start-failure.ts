@@ -13,27 +13,25 @@ const createPrefix =
  * A start that failed, in docker's words: the runtime's complaints come with the sentence that the docker CLI
  * looks for when it picks its exit status (125, 126, 127), and the container keeps that status.
  */
-export function launchFailure(error: unknown): LaunchFailure {
+export function launchFailure(error: unknown, program: string): LaunchFailure {
   const text = errorMessage(error);
   const exitCode = error instanceof GantryError ? error.data["exitCode"] : undefined;
   if (typeof exitCode !== "number") {
     const own = error instanceof GantryError ? error : new GantryError("internal", text, { cause: error });
     return { error: own, message: text, exitCode: 128 };
   }
-  const message = `${createPrefix}${runtimeWords(text, exitCode)}: unknown`;
+  const message = `${createPrefix}${runtimeWords(text, exitCode, program)}: unknown`;
   const code = exitCode === 126 || exitCode === 127 ? "invalid" : "internal";
   return { error: new GantryError(code, message, { cause: error, data: { exitCode } }), message, exitCode };
 }
 
 /** crun and runc say the same in different words: docker's users know runc's. */
-function runtimeWords(text: string, exitCode: number): string {
+function runtimeWords(text: string, exitCode: number, program: string): string {
   if (text.startsWith("exec: ") || text.includes('exec: "')) return text;
-  const program = /[`'"]([^`'"]+)[`'"]/.exec(text)?.[1] ?? "";
   if (exitCode === 127) {
-    if (program !== "" && !program.includes("/")) return `exec: "${program}": executable file not found in $PATH`;
-    if (program !== "") return `exec: "${program}": stat ${program}: no such file or directory`;
-    return `${text}: no such file or directory`;
+    return program.includes("/")
+      ? `exec: "${program}": stat ${program}: no such file or directory`
+      : `exec: "${program}": executable file not found in $PATH`;
   }
-  if (exitCode === 126 && program !== "") return `exec: "${program}": permission denied`;
-  return text;
+  return exitCode === 126 ? `exec: "${program}": permission denied` : text;
 }
