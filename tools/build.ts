@@ -34,14 +34,14 @@ const namedImports: Plugin = {
   name: "named-imports-of-commonjs",
   setup({ onResolve, onLoad }) {
     const require = createRequire(import.meta.url);
-    onResolve({ filter: /^undici$/ }, ({ path, kind, namespace }) =>
+    onResolve({ filter: /^(undici|rfc6902)$/ }, ({ path, kind, namespace }) =>
       kind === "dynamic-import" && namespace !== "named" ? { path, namespace: "named" } : undefined,
     );
     onLoad({ filter: /.*/, namespace: "named" }, ({ path }) => {
       const names = Object.keys(require(path) as object).filter(
         (name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default",
       );
-      const contents = `import all from ${JSON.stringify(path)};\nexport default all;\nexport const { ${names.join(", ")} } = all;\n`;
+      const contents = `import * as all from ${JSON.stringify(path)};\nexport const { ${names.join(", ")} } = all.default ?? all;\n`;
       return { contents, resolveDir: root };
     });
   },
