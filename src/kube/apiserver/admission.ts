@@ -36,8 +36,13 @@ export class Admission implements ObjectRules {
     applyDefaults(handle.type, object);
   }
 
-  validate(handle: ResourceHandle, object: KubeObject, old: KubeObject | undefined): FieldProblem[] {
-    return validateObject(handle.type, object, old);
+  validate(
+    handle: ResourceHandle,
+    object: KubeObject,
+    old: KubeObject | undefined,
+    subresource: string,
+  ): FieldProblem[] {
+    return validateObject(handle.type, object, old, subresource);
   }
 
   async admitCreate(

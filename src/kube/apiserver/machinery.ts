@@ -12,6 +12,7 @@ import { strategicMerge } from "#api/kube/patch/strategic-merge.ts";
 import { printTable as printKind } from "#api/kube/printing/print-table.ts";
 import type { ObjectSchema } from "#api/kube/schema.ts";
 import { scheme } from "#api/kube/scheme.ts";
+import { validateKind } from "#api/kube/validation/validate-kind.ts";
 import { badRequest, type FieldProblem, invalid, unsupportedMediaType } from "./api-error.ts";
 import { cloneJson } from "./json-clone.ts";
 import type { FieldValidation, RequestContext } from "./request-context.ts";
@@ -29,9 +30,9 @@ export function applyDefaults(_type: ResourceType, object: Mutable): void {
   if (metadata?.labels === undefined) delete metadata?.labels;
 }
 
-/** What is wrong with a new (`old` undefined) or changed object. */
-export function validateObject(_type: ResourceType, _object: KubeObject, _old: KubeObject | undefined): FieldProblem[] {
-  return [];
+/** What is wrong with a new (`old` undefined) or changed object. `subresource` is what the change came through. */
+export function validateObject(_type: ResourceType, object: KubeObject, old: KubeObject | undefined, subresource = ""): FieldProblem[] {
+  return validateKind(object, old, subresource);
 }
 
 export const acceptedMediaTypes = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];

@@ -25,7 +25,12 @@ export interface ObjectRules {
   /** Fills defaults in place. */
   applyDefaults(handle: ResourceHandle, object: Mutable): void;
   /** Problems of a new object, or of a changed one. */
-  validate(handle: ResourceHandle, object: KubeObject, old: KubeObject | undefined): FieldProblem[];
+  validate(
+    handle: ResourceHandle,
+    object: KubeObject,
+    old: KubeObject | undefined,
+    subresource: string,
+  ): FieldProblem[];
   /** Mutating admission that concerns many kinds; refuses by throwing. */
   admitCreate(handle: ResourceHandle, namespace: string, object: Mutable, context: RequestContext): Promise<void>;
   admitUpdate(
@@ -157,8 +162,9 @@ export class ResourceStore {
     else delete metadata.generation;
     if (strategy.initialStatus !== undefined) object["status"] = cloneJson(strategy.initialStatus);
     strategy.prepareCreate?.(object, context);
+    this.#stamp(handle, object);
     const problems = [
-      ...rules.validate(handle, object, undefined),
+      ...rules.validate(handle, object, undefined, ""),
       ...(strategy.validateCreate?.(object, context) ?? []),
     ];
     if (problems.length > 0) {
@@ -169,7 +175,6 @@ export class ResourceStore {
     const key = cache.keyOf(namespace, name);
     try {
       await rules.admitFinally(handle, object, undefined, context);
-      this.#stamp(handle, object);
       const bytes = encodeStored(object);
       if (context.dryRun) {
         if ((await store.get(key)) !== undefined) throw alreadyExists(type, name);
@@ -270,13 +275,13 @@ export class ResourceStore {
       metadata.generation = subresource !== "status" && specChanged(object, old) ? generation + 1 : generation;
       if (metadata.generation === 0) delete metadata.generation;
     }
+    this.#stamp(handle, object);
     const problems = [
-      ...rules.validate(handle, object, old),
+      ...rules.validate(handle, object, old, subresource),
       ...(subresource === "" ? (strategy.validateUpdate?.(object, old, context) ?? []) : []),
     ];
     if (problems.length > 0) throw invalid(type, current.name, problems);
     await rules.admitFinally(handle, object, old, context);
-    this.#stamp(handle, object);
     delete metadata.resourceVersion;
     if (readyToRemove(handle, object)) {
       if (context.dryRun) return { entry: this.#dry(current, object), created: false, deleted: true };
