@@ -3,11 +3,11 @@ import { join } from "node:path";
 import type { ContainerCreateBody, EndpointSettings, HostConfig } from "#api/docker/container-types.ts";
 import type { Clock } from "#base/clock.ts";
 import { GantryError, hasCode } from "#base/errors.ts";
-import { newContainerId } from "#base/ids.ts";
+import { newContainerId, randomHex } from "#base/ids.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { Image } from "#image/image-store.ts";
 import type { Networks } from "#network/networks.ts";
-import type { VolumeStore } from "#volume/volume-store.ts";
+import { anonymousLabel, type VolumeStore } from "#volume/volume-store.ts";
 import { capabilitySet } from "./capabilities.ts";
 import {
   Container,
@@ -81,8 +81,11 @@ export class ContainerCreator {
     try {
       const [path = "", ...args] = commandLine(config);
       const folder = store.folder(id);
-      const wanted = plannedMounts(host, Object.keys(config.Volumes ?? {}), this.#inherited(host));
-      const mounts: Record<string, StoredMountPoint> = {};
+      const wanted = plannedMounts(host, Object.keys(config.Volumes ?? {}), this.#inherited(host)).map((mount) =>
+        mount.Type === "volume" && !mount.Name ? { ...mount, Name: randomHex(32), isAnonymous: true } : mount,
+      );
+      // Named before they are made, so that a crash in between leaves no volume without an owner.
+      const mounts = Object.fromEntries(wanted.map((mount) => [mount.Destination, this.#pointOf(mount)]));
       const record: ContainerRecord = {
         StreamConfig: {},
         State: emptyState(),
@@ -120,8 +123,8 @@ export class ContainerCreator {
       const snapshot = await images.snapshots.prepare(id, record.Gantry.chain);
       let rootfs: string | undefined;
       for (const mount of wanted) {
-        const point = await this.#makeMount(mount, made);
-        mounts[point.Destination] = point;
+        const point = mounts[mount.Destination] as StoredMountPoint;
+        await this.#makeVolume(mount, made);
         if (point.Type !== "volume" || mount.noCopy === true || point.CopyData === false) continue;
         rootfs ??= images.snapshots.mount(snapshot);
         await this.#fill(container, point, rootfs);
@@ -241,34 +244,36 @@ export class ContainerCreator {
     return out;
   }
 
-  async #makeMount(mount: WantedMount, made: string[]): Promise<StoredMountPoint> {
+  #pointOf(mount: WantedMount): StoredMountPoint {
     const {
       createSource: _c,
       noCopy: _n,
-      volumeLabels,
-      volumeOptions,
-      volumeDriver,
+      volumeLabels: _l,
+      volumeOptions: _o,
+      volumeDriver: _d,
       tmpfsOptions: _t,
+      isAnonymous: _a,
       subpath,
       ...point
     } = mount;
     if (mount.Type !== "volume") return point;
-    if (mount.Name === undefined || mount.Name === "" || this.#parts.volumes.find(mount.Name) === undefined) {
-      const { volume, created } = await this.#parts.volumes.ensure({
-        ...(mount.Name ? { Name: mount.Name } : {}),
-        ...(volumeDriver ? { Driver: volumeDriver } : mount.Driver ? { Driver: mount.Driver } : {}),
-        ...(volumeLabels ? { Labels: volumeLabels } : {}),
-        ...(volumeOptions ? { DriverOpts: volumeOptions } : {}),
-      });
-      if (created) {
-        made.push(volume.Name);
-        this.#parts.events.emit("volume", "create", volume.Name, { driver: "local" });
-      }
-      point.Name = volume.Name;
-    }
-    const mountpoint = this.#parts.volumes.mountpoint(point.Name as string);
-    point.Source = subpath === undefined ? mountpoint : resolveInRoot(mountpoint, subpath);
-    return point;
+    const mountpoint = this.#parts.volumes.mountpoint(mount.Name as string);
+    return { ...point, Source: subpath === undefined ? mountpoint : resolveInRoot(mountpoint, subpath) };
+  }
+
+  async #makeVolume(mount: WantedMount, made: string[]): Promise<void> {
+    const name = mount.Name as string;
+    if (mount.Type !== "volume" || this.#parts.volumes.find(name) !== undefined) return;
+    const labels = mount.isAnonymous === true ? { [anonymousLabel]: "", ...mount.volumeLabels } : mount.volumeLabels;
+    const { created } = await this.#parts.volumes.ensure({
+      Name: name,
+      ...(mount.volumeDriver ? { Driver: mount.volumeDriver } : mount.Driver ? { Driver: mount.Driver } : {}),
+      ...(labels === undefined ? {} : { Labels: labels }),
+      ...(mount.volumeOptions ? { DriverOpts: mount.volumeOptions } : {}),
+    });
+    if (!created) return;
+    made.push(name);
+    this.#parts.events.emit("volume", "create", name, { driver: "local" });
   }
 
   /** docker fills an empty volume with what the image has at its place. */

@@ -24,6 +24,8 @@ export interface StoredMountPoint extends MountPoint {
 export interface GantryRecord {
   /** `creating` and `removing` are finished or undone at the next start. */
   phase: "creating" | "ready" | "removing";
+  /** A removal that was begun takes anonymous volumes, too. */
+  removeVolumes?: boolean;
   /** ChainIDs below the writable layer, from the bottom up. */
   chain: string[];
   /** What was connected last, for recovery. */

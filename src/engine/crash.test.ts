@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { listMounts } from "#host/mount.ts";
 import { collect, eventually, leftovers, newPlace, removeAll, startEngine } from "./test-engine.ts";
 
-const place = newPlace();
+const place = newPlace(13);
 
 after(async () => {
   await removeAll(place);

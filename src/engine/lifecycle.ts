@@ -298,7 +298,8 @@ export class Lifecycle {
     const { record, state, hostConfig } = container;
     container.health?.stop();
     container.health = undefined;
-    const finishedAt = exit.finishedAt || clock.now();
+    // A file's time is some milliseconds behind the clock.
+    const finishedAt = Math.max(exit.finishedAt || clock.now(), parseTime(state.StartedAt));
     const ranMs = finishedAt - parseTime(state.StartedAt);
     await this.#takeDown(container).catch((error: unknown) => {
       log.error("A container that ended was not cleaned up wholly.", { container: container.id, error });
@@ -538,15 +539,17 @@ export class Lifecycle {
 
   /** Under the lock. A crash in the middle is finished by the next start. */
   async #remove(container: Container, options: { volumes: boolean }): Promise<void> {
-    const { images, store, volumes } = this.#parts;
+    const { images, store } = this.#parts;
     if (container.isRemoving) return;
     container.isRemoving = true;
     container.state.RemovalInProgress = true;
     container.record.Gantry.phase = "removing";
+    container.record.Gantry.removeVolumes = options.volumes;
     try {
       await store.save(container);
       await this.#takeDown(container);
       await images.snapshots.remove(container.id);
+      if (options.volumes) await this.#removeVolumes(container);
       const logFolder = container.record.LogPath;
       await store.remove(container);
       if (container.isPod && logFolder !== "") await rm(logFolder, { force: true });
@@ -559,17 +562,21 @@ export class Lifecycle {
         { cause: error },
       );
     }
-    if (options.volumes) {
-      for (const point of Object.values(container.record.MountPoints)) {
-        if (point.Type !== "volume" || point.Name === undefined || !isAnonymous(point)) continue;
-        await volumes.remove(point.Name, true).catch((error: unknown) => {
-          if (!hasCode(error, "conflict"))
-            this.#parts.log.warn("A volume could not be removed.", { volume: point.Name, error });
-        });
-      }
-    }
     this.emit(container, "destroy");
     container.changes.emit("removed");
+  }
+
+  async #removeVolumes(container: Container): Promise<void> {
+    const { events, log, volumes } = this.#parts;
+    for (const point of Object.values(container.record.MountPoints)) {
+      if (point.Type !== "volume" || point.Name === undefined || !isAnonymous(point)) continue;
+      try {
+        if (await volumes.remove(point.Name, true)) events.emit("volume", "destroy", point.Name, { driver: "local" });
+      } catch (error) {
+        // Another container uses it, too.
+        if (!hasCode(error, "conflict")) log.warn("A volume could not be removed.", { volume: point.Name, error });
+      }
+    }
   }
 
   // ---- after a restart of ours
@@ -611,7 +618,9 @@ export class Lifecycle {
     const { record, state, hostConfig } = container;
     await this.lock.run(container.id, async () => {
       if (record.Gantry.phase !== "ready")
-        return this.#remove(container, { volumes: record.Gantry.phase === "creating" });
+        return this.#remove(container, {
+          volumes: record.Gantry.phase === "creating" || record.Gantry.removeVolumes === true,
+        });
       const found = await runtime.state(container.id);
       if (state.Running && !state.Restarting) {
         const exit: ExitFacts =

@@ -17,6 +17,8 @@ export interface WantedMount extends StoredMountPoint {
   volumeDriver?: string;
   tmpfsOptions?: string[];
   subpath?: string;
+  /** Nobody named it. */
+  isAnonymous?: boolean;
 }
 
 const cleanTarget = (target: string): string => {

@@ -14,7 +14,7 @@ import { newUid } from "#base/ids.ts";
 import type { Engine } from "./engine.ts";
 import { eventually, leftovers, newPlace, removeAll, startEngine, type TestEngine } from "./test-engine.ts";
 
-const place = newPlace();
+const place = newPlace(14);
 let running: TestEngine;
 let engine: Engine;
 let pods: PodRuntime;
@@ -57,7 +57,7 @@ function sandboxConfig(name: string, more: Partial<PodSandboxConfig> = {}): PodS
     hostIpc: false,
     shareProcessNamespace: false,
     sysctls: {},
-    cgroupParent: `gantry-t4/kubepods/besteffort/pod${uid}`,
+    cgroupParent: `gantry-t${place.index}/kubepods/besteffort/pod${uid}`,
     ...more,
   };
 }
@@ -106,7 +106,7 @@ test("a pod's containers share network, host name and files, and no process stan
   await pods.startContainer(second);
   const { ips, state } = await pods.podSandboxStatus(sandbox);
   assert.equal(state, "ready");
-  assert.match(ips[0] as string, /^10\.68\./);
+  assert.match(ips[0] as string, /^10\.78\./);
   await eventually(
     async () => (await sh(second, "wget -qO- http://127.0.0.1/")).includes("Hello from Gantry"),
     "the neighbour's page",
@@ -231,7 +231,7 @@ test("shareProcessNamespace, hostNetwork and a user of its own", async () => {
   const host = await pods.runPodSandbox(sandboxConfig("host", { hostNetwork: true }));
   const id = await pods.createContainer(host, await containerConfig("main"));
   await pods.startContainer(id);
-  assert.match(await sh(id, "ls /sys/class/net"), /gt4-pods/);
+  assert.match(await sh(id, "ls /sys/class/net"), /gt14-pods/);
   assert.deepEqual((await pods.podSandboxStatus(host)).ips, []);
   await pods.removePodSandbox(host);
 });
