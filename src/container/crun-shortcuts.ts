@@ -1,6 +1,7 @@
 import { closeSync, constants, existsSync, openSync, readFileSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { cgroupVersion, readCgroupFile, writeCgroup } from "#host/cgroup.ts";
+import { processStart } from "#host/process-start.ts";
 
 /**
  * What crun does in a few system calls after some milliseconds of starting up, done here instead. Each answers
@@ -26,15 +27,9 @@ function recordOf(folder: string): CrunRecord | undefined {
   }
 }
 
-/** True while the very process that crun started lives: number and start time (proc(5), stat, field 22). */
+/** True while the very process that crun started lives. */
 function isAlive({ pid, "process-start-time": time }: CrunRecord): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] !== "Z" && fields[0] !== "X" && Number(fields[19]) === time;
-  } catch {
-    return false;
-  }
+  return processStart(pid) === time;
 }
 
 /**

@@ -1,11 +1,13 @@
-import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, statSync, writeSync } from "node:fs";
+import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { GantryError, errorMessage } from "#base/errors.ts";
+import { randomHex } from "#base/ids.ts";
 import type { Logger } from "#base/log.ts";
 import { closeFd, makePipe } from "#host/descriptors.ts";
 import { type ProcessWatch, watchProcess } from "#host/pidfd.ts";
+import { processStart } from "#host/process-start.ts";
 import { CommandError, run } from "#host/run.ts";
 import { findExecutable, start } from "#host/spawn.ts";
 import { attachStreams } from "./conmon-streams.ts";
@@ -39,6 +41,8 @@ interface Live {
   watch: ProcessWatch | undefined;
 }
 
+/** In the bundle: when the first process started (`processStart`). */
+const startTimeFile = "start-time";
 const resizeMessage = 1;
 const reopenMessage = 2;
 
@@ -206,6 +210,7 @@ export class OciRuntime {
     });
     sync.destroy();
     const conmonPid = Number(readFileSync(join(bundle, "conmon.pid"), "utf8"));
+    writeFileSync(join(bundle, startTimeFile), String(processStart(pid) ?? ""));
     this.#live.set(id, { bundle, pid, conmonPid, tty, watch: undefined });
     return { id, pid, conmonPid };
   }
@@ -442,18 +447,26 @@ export class OciRuntime {
     options: { timeoutMs: number; signal?: AbortSignal },
   ): Promise<{ code: number; stdout: Buffer; stderr: Buffer }> {
     const live = this.#known(containerId);
-    const spec = join(live.bundle, `exec-sync-${Math.random().toString(36).slice(2)}.json`);
+    const spec = join(live.bundle, `exec-sync-${randomHex(8)}.json`);
+    const pidFile = `${spec}.pid`;
     await writeFile(spec, JSON.stringify({ ...process, terminal: false }), { mode: 0o600 });
+    const argv = this.#command("exec", "--process", spec, "--pid-file", pidFile, containerId);
     try {
-      const { status, stdout, stderr } = await run(this.#command("exec", "--process", spec, containerId), {
+      const { status, stdout, stderr } = await run(argv, {
         timeoutMs: options.timeoutMs,
         stdoutLimit: 16 << 20,
         okStatus: Array.from({ length: 256 }, (_, code) => code),
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       });
       return { code: status, stdout: Buffer.from(stdout), stderr: Buffer.from(stderr) };
+    } catch (error) {
+      // The runtime was killed; what it started in the container must not live on.
+      const watch = watchProcess(Number(readKept(pidFile) ?? 0));
+      watch.signal("SIGKILL");
+      watch.close();
+      throw error;
     } finally {
-      await rm(spec, { force: true });
+      await Promise.all([rm(spec, { force: true }), rm(pidFile, { force: true })]);
     }
   }
 
@@ -463,13 +476,19 @@ export class OciRuntime {
   }
 }
 
-/** True when the process is one of this container's: the pid file is older than any reuse of its number. */
-function isOurs(live: Pick<Live, "bundle" | "pid">): boolean {
+/** True while the container's own first process lives, and not another one that got its number. */
+function isOurs({ bundle, pid }: Pick<Live, "bundle" | "pid">): boolean {
+  const now = processStart(pid);
+  if (now === undefined) return false;
+  const kept = readKept(join(bundle, startTimeFile));
+  return kept === undefined || Number(kept) === now;
+}
+
+function readKept(path: string): string | undefined {
   try {
-    const written = statSync(join(live.bundle, "pid")).mtimeMs;
-    return statSync(`/proc/${live.pid}`).ctimeMs <= written + 1000;
+    return readFileSync(path, "utf8");
   } catch {
-    return false;
+    return undefined;
   }
 }
 

@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import type { Readable } from "node:stream";
 import { type ErrorCode, GantryError } from "#base/errors.ts";
 import { type ChildProcess, type ExitStatus, start } from "./spawn.ts";
@@ -51,18 +52,12 @@ export class CommandError extends GantryError {
   }
 }
 
-const signalNumbers: Record<string, number> = {
-  SIGKILL: 9,
-  SIGTERM: 15,
-  SIGINT: 2,
-  SIGSEGV: 11,
-  SIGABRT: 6,
-  SIGPIPE: 13,
-};
-
 /** docker's and the shell's number for an exit: the code, or 128 + the signal's number. */
 export function exitNumber(exit: ExitStatus): number {
-  return exit.code ?? 128 + (signalNumbers[exit.signal ?? ""] ?? 0);
+  if (exit.code !== null) return exit.code;
+  const name = exit.signal ?? "";
+  // A real-time signal has no name but `SIG35`.
+  return 128 + (constants.signals[name as NodeJS.Signals] ?? (Number(name.slice(3)) || 0));
 }
 
 async function collect(stream: Readable, limit: number, onTooLarge: () => void): Promise<string> {
