@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { Resources } from "#api/docker/container-types.ts";
 import { GantryError, errorMessage } from "#base/errors.ts";
 import { cgroupVersion, readCgroupFile, writeCgroup, type Controller } from "#host/cgroup.ts";
@@ -8,8 +9,14 @@ type Write = [controller: Controller, file: string, value: string | number];
 interface Limits {
   memory?: { limit?: number; swap?: number; reservation?: number };
   cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string };
-  pids?: { limit?: number };
   blockIO?: { weight?: number };
+}
+
+/** `--pids-limit 0` and -1 take a limit away; one that is not given leaves what is there. */
+function pidsLimit(resources: Resources): string | undefined {
+  const limit = resources.PidsLimit;
+  if (limit === undefined || limit === null) return undefined;
+  return limit > 0 ? String(limit) : "max";
 }
 
 /** CPU shares (2 to 262144) as a v2 weight (1 to 10000), as OCI runtimes convert them. */
@@ -17,9 +24,14 @@ export function cpuWeight(shares: number): number {
   return Math.floor(1 + ((shares - 2) * 9999) / 262142);
 }
 
-function v1Writes(limits: Limits, currentSwap: number): Write[] {
+/** Newer kernels have weights only with the BFQ scheduler. */
+function blkioWeightFile(): string {
+  return existsSync("/sys/fs/cgroup/blkio/blkio.weight") ? "blkio.weight" : "blkio.bfq.weight";
+}
+
+function v1Writes(limits: Limits, currentSwap: number, pidsMax: string | undefined): Write[] {
   const writes: Write[] = [];
-  const { memory, cpu, pids, blockIO } = limits;
+  const { memory, cpu, blockIO } = limits;
   const memoryWrites: Write[] = [];
   if (memory?.limit !== undefined) memoryWrites.push(["memory", "memory.limit_in_bytes", memory.limit]);
   if (memory?.swap !== undefined) {
@@ -35,14 +47,14 @@ function v1Writes(limits: Limits, currentSwap: number): Write[] {
   if (cpu?.quota !== undefined) writes.push(["cpu", "cpu.cfs_quota_us", cpu.quota]);
   if (cpu?.cpus !== undefined) writes.push(["cpuset", "cpuset.cpus", cpu.cpus]);
   if (cpu?.mems !== undefined) writes.push(["cpuset", "cpuset.mems", cpu.mems]);
-  if (pids?.limit !== undefined) writes.push(["pids", "pids.max", pids.limit]);
-  if (blockIO?.weight !== undefined) writes.push(["blkio", "blkio.weight", blockIO.weight]);
+  if (pidsMax !== undefined) writes.push(["pids", "pids.max", pidsMax]);
+  if (blockIO?.weight !== undefined) writes.push(["blkio", blkioWeightFile(), blockIO.weight]);
   return writes;
 }
 
-function v2Writes(limits: Limits): Write[] {
+function v2Writes(limits: Limits, pidsMax: string | undefined): Write[] {
   const writes: Write[] = [];
-  const { memory, cpu, pids, blockIO } = limits;
+  const { memory, cpu, blockIO } = limits;
   if (memory?.limit !== undefined) writes.push(["memory", "memory.max", memory.limit]);
   if (memory?.swap !== undefined)
     writes.push([
@@ -52,11 +64,13 @@ function v2Writes(limits: Limits): Write[] {
     ]);
   if (memory?.reservation !== undefined) writes.push(["memory", "memory.low", memory.reservation]);
   if (cpu?.shares !== undefined) writes.push(["cpu", "cpu.weight", cpuWeight(cpu.shares)]);
-  if (cpu?.quota !== undefined)
-    writes.push(["cpu", "cpu.max", `${cpu.quota < 0 ? "max" : cpu.quota} ${cpu.period ?? 100_000}`]);
+  if (cpu?.quota !== undefined || cpu?.period !== undefined) {
+    const quota = cpu.quota === undefined || cpu.quota < 0 ? "max" : cpu.quota;
+    writes.push(["cpu", "cpu.max", `${quota} ${cpu.period ?? 100_000}`]);
+  }
   if (cpu?.cpus !== undefined) writes.push(["cpuset", "cpuset.cpus", cpu.cpus]);
   if (cpu?.mems !== undefined) writes.push(["cpuset", "cpuset.mems", cpu.mems]);
-  if (pids?.limit !== undefined) writes.push(["pids", "pids.max", pids.limit]);
+  if (pidsMax !== undefined) writes.push(["pids", "pids.max", pidsMax]);
   if (blockIO?.weight !== undefined) writes.push(["blkio", "io.bfq.weight", blockIO.weight]);
   return writes;
 }
@@ -68,7 +82,9 @@ function v2Writes(limits: Limits): Write[] {
 export function updateCgroup(path: string, resources: Resources): void {
   const limits = ociResources(resources) as Limits;
   const currentSwap = Number(readCgroupFile(path, "memory", "memory.memsw.limit_in_bytes") ?? Number.POSITIVE_INFINITY);
-  for (const [controller, file, value] of cgroupVersion === 2 ? v2Writes(limits) : v1Writes(limits, currentSwap)) {
+  const pidsMax = pidsLimit(resources);
+  const writes = cgroupVersion === 2 ? v2Writes(limits, pidsMax) : v1Writes(limits, currentSwap, pidsMax);
+  for (const [controller, file, value] of writes) {
     try {
       writeCgroup(path, controller, file, value);
     } catch (cause) {

@@ -55,6 +55,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
   readonly #kept = new Map<string, Kept>();
   readonly #exits = new Map<string, Promise<ExitFacts>>();
   readonly #oom = new Emitter<string>();
+  readonly #oomWatches = new Map<string, () => void>();
   readonly #rotation: LogRotation;
 
   constructor(options: OciRuntimeOptions, parts: { log: Logger }) {
@@ -71,6 +72,8 @@ export class ContainerRuntime implements ContainerRuntimePort {
   /** Stops watching; containers go on. */
   stop(): void {
     this.#rotation.stop();
+    for (const unwatch of this.#oomWatches.values()) unwatch();
+    this.#oomWatches.clear();
     this.#oci.stop();
   }
 
@@ -125,10 +128,20 @@ export class ContainerRuntime implements ContainerRuntimePort {
   #watch(id: string): Promise<ExitFacts> {
     const known = this.#exits.get(id);
     if (known !== undefined) return known;
+    let wasTold = false;
+    const tell = (): void => {
+      if (wasTold) return;
+      wasTold = true;
+      this.#oom.emit(id);
+    };
+    const unwatch = this.#oci.watchOom(id, tell);
+    this.#oomWatches.set(id, unwatch);
     const exited = this.#oci.exited(id).then((exit) => {
       this.#rotation.remove(id);
+      unwatch();
+      this.#oomWatches.delete(id);
       const facts = factsOf(exit);
-      if (facts.oomKilled) this.#oom.emit(id);
+      if (facts.oomKilled) tell();
       return facts;
     });
     exited.catch(() => {});
@@ -204,6 +217,8 @@ export class ContainerRuntime implements ContainerRuntimePort {
   async delete(id: string): Promise<void> {
     const kept = await this.#keptOf(id);
     this.#rotation.remove(id);
+    this.#oomWatches.get(id)?.();
+    this.#oomWatches.delete(id);
     // A cgroup can be removed only when no process is left in it.
     const cgroupIsGone = kept !== undefined && removeCgroup(kept.cgroupPath);
     await this.#oci.delete(id, this.#bundle(id), cgroupIsGone);

@@ -1,4 +1,15 @@
-import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import {
+  type FSWatcher,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  watch,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { Socket } from "node:net";
 import { join } from "node:path";
@@ -307,6 +318,34 @@ export class OciRuntime {
 
   pid(id: string): number | undefined {
     return this.#live.get(id)?.pid;
+  }
+
+  /**
+   * Calls `onOom` once, when conmon notes that the kernel killed something of the container for want of memory (a
+   * file `oom` in the bundle). Returns the end of the watch.
+   */
+  watchOom(id: string, onOom: () => void): () => void {
+    const { bundle } = this.#known(id);
+    const file = join(bundle, "oom");
+    let watcher: FSWatcher | undefined;
+    const look = (): void => {
+      if (watcher === undefined || !existsSync(file)) return;
+      watcher.close();
+      watcher = undefined;
+      onOom();
+    };
+    try {
+      watcher = watch(bundle, { persistent: false }, look);
+      watcher.on("error", () => {});
+    } catch (error) {
+      // No inotify watch is left: the exit tells it later.
+      this.#log.warn("A container is not watched for want of memory.", { container: id, error: errorMessage(error) });
+    }
+    look();
+    return () => {
+      watcher?.close();
+      watcher = undefined;
+    };
   }
 
   /** Resolves when a container that was created or recovered has ended. For one waiter. */
