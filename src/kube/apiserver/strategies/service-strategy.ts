@@ -58,6 +58,7 @@ export class ServiceStrategy implements Strategy {
     const before = old.spec as Spec | undefined;
     if (service.spec === undefined || before === undefined) return;
     keepAllocated(service.spec, before);
+    dropUnfit(service.spec as Record<string, unknown>, before as Record<string, unknown>);
     this.#allocate(service);
   }
 
@@ -245,4 +246,16 @@ function keepAllocated(spec: Spec, before: Spec): void {
     if (!port.nodePort && old !== undefined && !used.has(old)) port.nodePort = old;
   }
   if (!spec.healthCheckNodePort && before.healthCheckNodePort) spec.healthCheckNodePort = before.healthCheckNodePort;
+}
+
+/** Takes away what the old type needed and the new one may not have, when the client left it as it was. */
+function dropUnfit(spec: Record<string, unknown>, before: Record<string, unknown>): void {
+  const { type } = spec;
+  const isOutside = type === "LoadBalancer" || type === "NodePort" || ((spec["externalIPs"] as unknown[] | undefined)?.length ?? 0) > 0;
+  const drop = (name: string): void => {
+    if (spec[name] === before[name]) delete spec[name];
+  };
+  if (!isOutside) drop("externalTrafficPolicy");
+  if (type !== "LoadBalancer") for (const name of ["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"]) drop(name);
+  if (type === "ExternalName") drop("internalTrafficPolicy");
 }
