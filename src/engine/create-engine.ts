@@ -104,7 +104,7 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
     defaults,
   });
   const pods = new EnginePodRuntime(
-    { version: options.version, root: options.root },
+    { version: options.version, root: options.root, cgroupParent: options.cgroupParent },
     { containers: store, creator, lifecycle, execs, sandboxes, sandboxStore, runtime, images, registry, events, clock },
   );
 

@@ -33,8 +33,18 @@ function seccompOption(profile: string): string[] {
   return [];
 }
 
+/** A pod's cgroup: what the node agent names is below the engine's own. */
+export function podCgroup(engineCgroup: string, cgroupParent: string): string {
+  return `${engineCgroup}/${cgroupParent.replace(/^\/+/, "")}`;
+}
+
 /** A pod's container as a docker container that joins its sandbox: one way to start both. */
-export function createBodyOf(config: PodContainerConfig, sandbox: SandboxRecord, image: Image): ContainerCreateBody {
+export function createBodyOf(
+  config: PodContainerConfig,
+  sandbox: SandboxRecord,
+  image: Image,
+  engineCgroup: string,
+): ContainerCreateBody {
   const { security } = config;
   const entrypoint = config.command.length > 0 ? config.command : (image.config.config?.Entrypoint ?? []);
   const cmd = config.args.length > 0 ? config.args : config.command.length > 0 ? [] : (image.config.config?.Cmd ?? []);
@@ -52,7 +62,7 @@ export function createBodyOf(config: PodContainerConfig, sandbox: SandboxRecord,
   const host: HostConfig = {
     ...resourcesOf(config.resources),
     OomScoreAdj: config.resources.oomScoreAdj ?? 0,
-    CgroupParent: sandbox.config.cgroupParent,
+    CgroupParent: podCgroup(engineCgroup, sandbox.config.cgroupParent),
     NetworkMode: "none",
     Mounts: mounts,
     Devices: config.devices.map(({ hostPath, containerPath, permissions }) => ({

@@ -19,6 +19,7 @@ import { KeyedLock } from "#base/keyed-lock.ts";
 import { connectHere } from "#host/bound-sockets.ts";
 import { inNetworkNamespace } from "#host/network-namespace.ts";
 import { removeImage } from "#image/image-removal.ts";
+import { removeCgroup } from "#host/cgroup.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { Image } from "#image/image-store.ts";
 import { familiarString, parseReference, repositoryOf } from "#image/reference.ts";
@@ -32,13 +33,15 @@ import type { ExecApi } from "./exec-api.ts";
 import { execPlan } from "./exec-plan.ts";
 import { imageUsers, type RegistryPort } from "./images-api.ts";
 import type { Lifecycle } from "./lifecycle.ts";
-import { createBodyOf, resourcesOf } from "./pod-container-config.ts";
+import { createBodyOf, podCgroup, resourcesOf } from "./pod-container-config.ts";
 import type { Sandboxes } from "./sandboxes.ts";
 import type { SandboxStore } from "./sandbox-store.ts";
 import { ProcessSession } from "./stream-session.ts";
 import { parseTime } from "./timestamps.ts";
 
 export interface PodRuntimeOptions {
+  /** The engine's own cgroup, relative to each controller's root. */
+  cgroupParent: string;
   version: string;
   root: string;
 }
@@ -90,7 +93,9 @@ export class EnginePodRuntime implements PodRuntime {
     if (this.#parts.sandboxStore.get(id) === undefined) return;
     await this.stopPodSandbox(id);
     await Promise.all(this.#containersOf(id).map((container) => this.removeContainer(container.id)));
+    const { cgroupParent } = this.#parts.sandboxes.get(id).config;
     await this.#parts.sandboxes.remove(id);
+    if (cgroupParent !== "") removeCgroup(podCgroup(this.#options.cgroupParent, cgroupParent));
   }
 
   podSandboxStatus: PodRuntime["podSandboxStatus"] = async (id) =>
@@ -124,7 +129,7 @@ export class EnginePodRuntime implements PodRuntime {
       const logPath = config.logPath === "" ? "" : join(sandbox.config.logDirectory, config.logPath);
       if (logPath !== "") await mkdir(dirname(logPath), { recursive: true });
       const pod = sandbox.config.metadata;
-      const body = createBodyOf(config, sandbox, image);
+      const body = createBodyOf(config, sandbox, image, this.#options.cgroupParent);
       const { container } = await creator.create(
         `k8s_${name}_${pod.name}_${pod.namespace}_${pod.uid}_${attempt}`,
         body,

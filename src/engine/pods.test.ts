@@ -57,7 +57,7 @@ function sandboxConfig(name: string, more: Partial<PodSandboxConfig> = {}): PodS
     hostIpc: false,
     shareProcessNamespace: false,
     sysctls: {},
-    cgroupParent: `gantry-t${place.index}/kubepods/besteffort/pod${uid}`,
+    cgroupParent: `kubepods/besteffort/pod${uid}`,
     ...more,
   };
 }
