@@ -71,7 +71,12 @@ export async function startTestServer(
         : { nodeClient: { cert: nodeClient.certPem, key: nodeClient.keyPem, ca: authority.certPem } }),
     },
   );
-  await server.start();
+  try {
+    await server.start();
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
   const directory = await mkdtemp(join(tmpdir(), "gantry-apiserver-"));
   const admin = await issueCertificate(authority, {
     commonName: "admin",

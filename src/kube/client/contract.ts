@@ -44,7 +44,7 @@ export function kubeClientContract(
   describe(`the ${name} client`, () => {
     let client: KubeClient;
     let close: () => Promise<void>;
-    const namespace = `contract-${name.replaceAll(" ", "-")}`;
+    const namespace = `contract-${name.replaceAll(" ", "-").toLowerCase()}`;
 
     before(async () => {
       ({ client, close } = await open());
