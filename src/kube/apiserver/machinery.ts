@@ -4,6 +4,7 @@
  */
 import { GantryError, errorMessage, hasCode } from "#base/errors.ts";
 import { decodeObject, parseYaml } from "#api/kube/codec/decode-object.ts";
+import { writeProtobuf, writeProtobufWatchFrame } from "#api/kube/codec/protobuf-writer.ts";
 import { fitToSchema } from "#api/kube/codec/structural.ts";
 import { withDefaults } from "#api/kube/defaults/apply-defaults.ts";
 import type { KubeObject } from "#api/kube/object.ts";
@@ -156,13 +157,15 @@ export function printTable(
 }
 
 /** Protobuf of one object (with its envelope); undefined when the kind has none. */
-export function toProtobuf(_object: KubeObject): Buffer | undefined {
-  return undefined;
+export function toProtobuf(object: KubeObject): Buffer | undefined {
+  return writeProtobuf(object);
 }
 
 /** One length-prefixed frame of a protobuf watch stream. */
-export function watchFrame(_type: string, _object: KubeObject): Buffer {
-  throw new GantryError("unsupported", "protobuf watch");
+export function watchFrame(type: string, object: KubeObject): Buffer {
+  const frame = writeProtobufWatchFrame(type, object);
+  if (frame === undefined) throw new GantryError("unsupported", `${object.kind ?? "this kind"} has no protobuf form`);
+  return frame;
 }
 
 /** YAML of one object. */

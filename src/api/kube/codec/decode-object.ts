@@ -51,7 +51,8 @@ async function parseBody(body: Buffer, mediaType: string, expected: GroupVersion
 
 function goJsonError(text: string, message: string): string {
   const position = /position (\d+)/.exec(message)?.[1];
-  if (/Unexpected end/.test(message) || position === undefined || Number(position) >= text.length) return "unexpected end of JSON input";
+  if (/Unexpected end/.test(message) || position === undefined || Number(position) >= text.length)
+    return "unexpected end of JSON input";
   return `invalid character ${JSON.stringify(text[Number(position)]).replaceAll('"', "'")} looking for beginning of value`;
 }
 
@@ -78,8 +79,14 @@ export async function decodeObject(
   if (kind !== expected.kind) {
     const [first = "", second] = apiVersion.split("/");
     const known = second === undefined ? scheme.kind("", first, kind) : scheme.kind(first, second, kind);
-    if (known === undefined) throw bad(`no kind ${JSON.stringify(kind)} is registered for version ${JSON.stringify(apiVersion)} in scheme "gantry"`);
-    if (apiVersion === want) throw bad(`${kind} in version ${JSON.stringify(expected.version)} cannot be handled as a ${expected.kind}: converting (${kind}) to (${expected.kind}): unknown conversion`);
+    if (known === undefined)
+      throw bad(
+        `no kind ${JSON.stringify(kind)} is registered for version ${JSON.stringify(apiVersion)} in scheme "gantry"`,
+      );
+    if (apiVersion === want)
+      throw bad(
+        `${kind} in version ${JSON.stringify(expected.version)} cannot be handled as a ${expected.kind}: converting (${kind}) to (${expected.kind}): unknown conversion`,
+      );
   }
   if (apiVersion !== want && !isOptions)
     throw bad(`the API version in the data (${apiVersion}) does not match the expected API version (${want})`);
@@ -87,7 +94,9 @@ export async function decodeObject(
   if (schema === undefined) return { object: { ...given, kind, apiVersion: want }, warnings: [] };
   const { object, report } = fitToSchema(given, schema);
   if (report.mismatch !== undefined)
-    throw bad(`${kind} in version ${JSON.stringify(expected.version)} cannot be handled as a ${expected.kind}: ${report.mismatch}`);
+    throw bad(
+      `${kind} in version ${JSON.stringify(expected.version)} cannot be handled as a ${expected.kind}: ${report.mismatch}`,
+    );
   if (report.unknown.length > 0 && validation === "Strict")
     throw bad(
       `${kind} in version ${JSON.stringify(expected.version)} cannot be handled as a ${expected.kind}: strict decoding error: ${report.unknown.join(", ")}`,

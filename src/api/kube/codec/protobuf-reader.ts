@@ -153,7 +153,9 @@ function scalar(type: SchemaType, value: Wire): unknown {
       return durationText(integer(parts(value).get(1) ?? 0n));
     case "intOrString": {
       const fields = parts(value);
-      return integer(fields.get(1) ?? 0n) === 1 ? asText(fields.get(3) ?? new Uint8Array()) : integer(fields.get(2) ?? 0n);
+      return integer(fields.get(1) ?? 0n) === 1
+        ? asText(fields.get(3) ?? new Uint8Array())
+        : integer(fields.get(2) ?? 0n);
     }
     case "rawExtension":
     case "fieldsV1":
@@ -226,7 +228,7 @@ function readInto(out: Record<string, unknown>, schema: ObjectSchema, bytes: Uin
       const key = entry.get(1);
       const item = entry.get(2);
       const empty = type.values.kind === "string" || type.values.kind === "bytes" ? "" : {};
-      map[key === undefined ? "" : asText(key)] = item === undefined ? empty : single(type.values, item);
+      map[key === undefined ? "" : asText(key)] = item === undefined ? empty : (single(type.values, item) ?? null);
       return;
     }
     const read = single(type, value);
@@ -254,7 +256,8 @@ export function readProtobuf(
   bytes: Uint8Array,
   expected: { group: string; version: string; kind: string },
 ): Record<string, unknown> {
-  if (!isProtobuf(bytes)) throw broken("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+  if (!isProtobuf(bytes))
+    throw broken("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
   let apiVersion = "";
   let kind = "";
   let raw: Uint8Array = new Uint8Array();

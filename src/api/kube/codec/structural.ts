@@ -36,7 +36,8 @@ class Walk {
       const field = schema.fields.get(key);
       if (field === undefined) {
         if ((key === "kind" || key === "apiVersion") && schema.isKind) out[key] = given[key];
-        else if (this.report.unknown.length < maxUnknown) this.report.unknown.push(`unknown field ${JSON.stringify(at)}`);
+        else if (this.report.unknown.length < maxUnknown)
+          this.report.unknown.push(`unknown field ${JSON.stringify(at)}`);
         continue;
       }
       const item = given[key];
@@ -139,6 +140,9 @@ class Walk {
       case "float64":
       case "intOrString":
         return 0;
+      case "time":
+      case "microTime":
+        return null;
       default:
         return "";
     }
@@ -149,7 +153,10 @@ class Walk {
  * Fits a parsed JSON or YAML object to its schema: fields that the kind does not have are dropped and
  * reported, nulls are dropped, and the first value of a wrong type is reported in Go's words.
  */
-export function fitToSchema(value: Record<string, unknown>, schema: ObjectSchema): { object: Record<string, unknown>; report: StructuralReport } {
+export function fitToSchema(
+  value: Record<string, unknown>,
+  schema: ObjectSchema,
+): { object: Record<string, unknown>; report: StructuralReport } {
   const walk = new Walk();
   const object = walk.object(value, schema, `v1.${schema.name}`, schema.name, "") as Record<string, unknown>;
   return { object, report: walk.report };
