@@ -167,7 +167,10 @@ export function machineState(): Record<string, string[]> {
         return "";
       }
     })
-    .filter((line) => /conmon|gantryd|crun|runc|/bin/serve|httpd|sleep 3600/.test(line) && !line.includes("test/acceptance"))
+    .filter(
+      (line) =>
+        /conmon|gantryd|crun|runc|\/bin\/serve|httpd|sleep 3600/.test(line) && !line.includes("test/acceptance"),
+    )
     .sort();
   return {
     links: lines("ip", "-o", "link")

@@ -1,3 +1,17 @@
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createLogger } from "#base/log.ts";
+import { ContainerRuntime } from "#container/container-runtime.ts";
+import { createDockerApi } from "#docker/api.ts";
+import { createEngine } from "#engine/create-engine.ts";
+import { RegistryService } from "#engine/registry-service.ts";
+import { listMounts, unmount } from "#host/mount.ts";
+import { ImageService } from "#image/image-service.ts";
+import { defaultRegistryConfig } from "#image/registry-config.ts";
+import { Networking } from "#network/networking.ts";
+import { HttpServer } from "#web/server.ts";
+
 /** A daemon that the docker CLI's tests talk to. */
 export interface TestDaemon {
   /** For DOCKER_HOST. */
@@ -10,7 +24,59 @@ export interface TestDaemon {
 /** A foreign daemon to hold the tests themselves against: DOCKER_HOST of a dockerd. */
 const foreign = process.env["GANTRY_TEST_DOCKER_HOST"];
 
-export async function startDaemon(_name: string): Promise<TestDaemon> {
+/**
+ * A whole engine behind the Docker API on a unix socket, with links, tables, address ranges and cgroups of
+ * instance `index`: files that run at the same time take different ones.
+ */
+export async function startDaemon(index: number): Promise<TestDaemon> {
   if (foreign !== undefined) return { host: foreign, stop: async () => {} };
-  throw new Error("the engine is not composed yet");
+  const base = mkdtempSync(join(tmpdir(), "gantry-docker-"));
+  const root = join(base, "data");
+  const runDir = join(base, "run");
+  for (const folder of [root, runDir]) mkdirSync(folder, { mode: 0o711 });
+  const level = process.env["GANTRY_TEST_LOG"] === undefined ? "error" : "debug";
+  const log = createLogger({ write: (line) => process.stderr.write(line), level });
+  const runtime = new ContainerRuntime({ runDir: join(runDir, "runtime"), sharedRoots: [root, runDir] }, { log });
+  await runtime.initialise();
+  const images = new ImageService(join(root, "images"));
+  const networking = new Networking(
+    {
+      linkPrefix: `gt${index}`,
+      defaultBridge: { name: `gt${index}-docker`, subnet: `10.${128 + index}.0.0/16` },
+      pools: [{ base: `10.${160 + index}.0.0/16`, size: 24 }],
+      nftTable: `gantry-t${index}`,
+      stateDir: root,
+      pods: { bridge: `gt${index}-pods`, cidr: `10.${64 + index}.0.0/16` },
+    },
+    { log },
+  );
+  const registry = new RegistryService(defaultRegistryConfig, images.images);
+  const engine = createEngine(
+    { root, runDir, cgroupParent: `gantry-t${index}`, nodeName: "test", version: "0.1.0" },
+    { log, images, runtime, networking, registry },
+  );
+  await engine.start();
+  const server = new HttpServer({
+    name: "docker",
+    log,
+    handler: createDockerApi({ version: "0.1.0" }, { engine, log }),
+  });
+  const path = join(base, "docker.sock");
+  await server.listen({ path });
+  return {
+    host: `unix://${path}`,
+    active: () => server.active,
+    stop: async () => {
+      for (const { Id } of await engine.containers.list({ all: true }))
+        await engine.containers.remove(Id, { force: true, volumes: true });
+      await server.stop(2000);
+      await engine.stop();
+      runtime.stop();
+      await registry.close();
+      await networking.removeAll();
+      networking.close();
+      for (const { target } of listMounts().reverse()) if (target.startsWith(base)) while (unmount(target)) continue;
+      rmSync(base, { recursive: true, force: true });
+    },
+  };
 }

@@ -49,7 +49,7 @@ let cli: DockerCli;
 let docker: Dockerode;
 
 before(async () => {
-  daemon = await startDaemon("dockerode");
+  daemon = await startDaemon(12);
   cli = new DockerCli(daemon.host);
   const { default: Client } = (await import("dockerode" as string)) as { default: new (options: object) => Dockerode };
   docker = new Client({ socketPath: daemon.host.replace("unix://", "") });

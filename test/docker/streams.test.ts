@@ -10,7 +10,7 @@ let cli: DockerCli;
 const none = ["--network", "none"];
 
 before(async () => {
-  daemon = await startDaemon("streams");
+  daemon = await startDaemon(5);
   cli = new DockerCli(daemon.host);
   busyboxTar(join(cli.folder, "bb.tar"));
   await cli.ok("import", join(cli.folder, "bb.tar"), "bb:1");
