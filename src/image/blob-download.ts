@@ -20,7 +20,7 @@ const maxTries = 100;
 const lock = new KeyedLock();
 
 /** Worth another try: the connection was cut, or the server has too much to do. */
-function isPassing(error: unknown): boolean {
+export function isPassing(error: unknown): boolean {
   if (!(error instanceof GantryError)) return false;
   const status = error.data["status"];
   if (typeof status === "number") return status === 429 || status >= 500;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +7,7 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { applyChanges } from "./config-changes.ts";
 import { commitImage, importImage, targetName } from "./image-import.ts";
+import { decompressed } from "./decompress.ts";
 import { ImageService } from "./image-service.ts";
 import { encodeEntry, endOfArchive } from "./tar-writer.ts";
 
@@ -98,4 +100,24 @@ test("an imported root file system becomes a container, and its changes an image
     await service.stop();
     rmSync(root, { recursive: true });
   }
+});
+
+test("archives are read whatever they are compressed with, and broken ones are refused", async () => {
+  const plain = Buffer.concat([encodeEntry({ name: "f", type: "file" }, Buffer.alloc(50_000, "x")), endOfArchive()]);
+  const read = async (bytes: Buffer): Promise<Buffer> =>
+    Buffer.concat(
+      await Array.fromAsync(
+        decompressed(
+          (async function* () {
+            for (let at = 0; at < bytes.length; at += 3) yield bytes.subarray(at, at + 3);
+          })(),
+        ),
+      ),
+    );
+  for (const program of ["xz", "bzip2", "gzip", "zstd"]) {
+    const packed = execFileSync(program, ["-c"], { input: plain });
+    assert.deepEqual(await read(packed), plain, program);
+    await assert.rejects(read(packed.subarray(0, packed.length - 10)), { code: "invalid" }, program);
+  }
+  assert.deepEqual(await read(Buffer.from("ab")), Buffer.from("ab"));
 });

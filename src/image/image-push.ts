@@ -1,7 +1,8 @@
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { createGzip } from "node:zlib";
 import type { ProgressMessage } from "#api/docker/object-types.ts";
 import { GantryError } from "#base/errors.ts";
+import { isPassing } from "./blob-download.ts";
 import { asDigest, hexOf } from "./digest.ts";
 import type { Image, ImageStore } from "./image-store.ts";
 import { type Descriptor, type Manifest, compressionOf, mediaTypes } from "./oci.ts";
@@ -83,7 +84,13 @@ async function pushOne(
           client.uploads.run(async () => {
             failed.signal.throwIfAborted();
             signal?.throwIfAborted();
-            await pushBlob(images, repository, image, layer, id, progress);
+            await pushWithRetries(
+              client,
+              () => pushBlob(images, repository, layer, id, progress),
+              id,
+              progress,
+              signal,
+            );
           });
         seen.set(layer.digest, work);
         await work.catch((error: unknown) => {
@@ -144,10 +151,31 @@ async function compressedManifest(
   };
 }
 
+/** An upload that was cut begins again: what the registry has by then it says itself. */
+async function pushWithRetries(
+  { config }: RegistryClient,
+  push: () => Promise<void>,
+  id: string,
+  progress: (message: ProgressMessage) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await push();
+      return;
+    } catch (error) {
+      if (signal?.aborted || tries >= config.maxDownloadAttempts || !isPassing(error)) throw error;
+      const wait = config.timeouts.retry * 2 ** tries;
+      const seconds = Math.ceil(wait / 1000);
+      progress({ status: `Retrying in ${seconds} second${seconds === 1 ? "" : "s"}`, id, progressDetail: {} });
+      await sleep(wait, undefined, signal === undefined ? {} : { signal });
+    }
+  }
+}
+
 async function pushBlob(
   images: ImageStore,
   repository: Repository,
-  image: Image,
   layer: Descriptor,
   id: string,
   progress: (message: ProgressMessage) => void,

@@ -40,6 +40,7 @@ export class ImageService {
   }
 
   async stop(): Promise<void> {
+    await this.layers.close();
     await this.#pool.close();
   }
 

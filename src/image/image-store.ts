@@ -92,8 +92,15 @@ export class ImageStore {
       const id = annotations[notes.id];
       if (id === undefined) continue;
       const loaded = await this.#load(manifest, asDigest(id)).catch(() => undefined);
-      // An image whose content or layers were lost by hand is none: a pull brings it back.
-      if (loaded === undefined || !loaded.chain.every((chainId) => this.layers.get(chainId) !== undefined)) continue;
+      // An image whose content was lost by hand is none: a pull brings it back. Layers are unpacked again.
+      if (loaded === undefined) continue;
+      if (!loaded.chain.every((chainId) => this.layers.get(chainId) !== undefined)) {
+        const whole = await this.unpackLayers(loaded.config, loaded.layers).then(
+          () => true,
+          () => false,
+        );
+        if (!whole) continue;
+      }
       this.#enter({
         ...loaded,
         tags: list(notes.tags),

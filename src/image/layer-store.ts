@@ -1,10 +1,13 @@
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdir, readdir, rename, rm, symlink, unlink } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import type { Digest } from "#base/ids.ts";
 import { GantryError } from "#base/errors.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
 import { readJson, syncFolder, writeFileAtomic } from "#host/files.ts";
+import { run } from "#host/run.ts";
 import { hexOf } from "./digest.ts";
 import type { Compression } from "./oci.ts";
 import type { UnpackPool } from "./unpack-pool.ts";
@@ -16,12 +19,16 @@ export interface Layer {
   parent: Digest | undefined;
   /** Bytes of content. */
   size: number;
+  /** The kernel's boot in which it was unpacked; absent once all of it is known to be on the disk. */
+  bootId?: string;
   /** The short name of its link in `l/`: overlay's option string has one page for all layers. */
   link: string;
 }
 
 /** Characters in a short link's name: 8 make `l/xxxxxxxx`, so that 127 layers fit into a page. */
 const linkBytes = 6;
+
+const settleMs = 1_000;
 
 /**
  * Layers unpacked once, by ChainID: `<root>/<hex>/diff`, with a short link in `<root>/l/`. A layer is there
@@ -32,10 +39,35 @@ export class LayerStore {
   readonly #pool: UnpackPool;
   readonly #layers = new Map<string, Layer>();
   readonly #lock = new KeyedLock();
+  readonly #bootId = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  readonly #closed = new AbortController();
+  #settling: Promise<void> | undefined;
 
   constructor(root: string, pool: UnpackPool) {
     this.root = root;
     this.#pool = pool;
+  }
+
+  /**
+   * Waits for the disk, once for all layers that were unpacked meanwhile: not before a container may start, since
+   * a layer that is lost with the power is unpacked again from its archive, which was synced.
+   */
+  #settle(): void {
+    this.#settling ??= (async () => {
+      await setTimeout(settleMs, undefined, { ref: false, signal: this.#closed.signal });
+      const layers = this.list().filter((layer) => layer.bootId !== undefined);
+      this.#settling = undefined;
+      await run(["sync", "-f", this.root], { signal: this.#closed.signal });
+      for (const layer of layers)
+        await this.#lock.run(layer.chainId, async () => {
+          if (this.#layers.get(layer.chainId) !== layer) return;
+          const { bootId: _, ...settled } = layer;
+          this.#layers.set(layer.chainId, settled);
+          await writeFileAtomic(join(this.root, hexOf(layer.chainId), "layer.json"), JSON.stringify(settled));
+        });
+    })().catch(() => {
+      // Not known to be on the disk, then: no more is lost than time after a power cut.
+    });
   }
 
   /** Reads what is there and removes what an earlier crash left half-made. */
@@ -46,13 +78,22 @@ export class LayerStore {
       const layer = /^[a-f0-9]{64}$/.test(name)
         ? await readJson<Layer>(join(this.root, name, "layer.json")).catch(() => undefined)
         : undefined;
-      if (layer === undefined) await rm(join(this.root, name), { recursive: true, force: true });
+      // Unpacked just before the power went: its files may be empty. The image store unpacks it again.
+      const doubtful = layer?.bootId !== undefined && layer.bootId !== this.#bootId;
+      if (layer === undefined || doubtful) await rm(join(this.root, name), { recursive: true, force: true });
       else this.#layers.set(layer.chainId, layer);
     }
     const links = new Set([...this.#layers.values()].map((layer) => layer.link));
     for (const name of await readdir(join(this.root, "l")))
       if (!links.has(name)) await unlink(join(this.root, "l", name));
     for (const layer of this.#layers.values()) await this.#makeLink(layer);
+    if (this.list().some((layer) => layer.bootId !== undefined)) this.#settle();
+  }
+
+  /** Ends what runs in the background; it is taken up again at the next start. */
+  async close(): Promise<void> {
+    this.#closed.abort();
+    await this.#settling;
   }
 
   get(chainId: string): Layer | undefined {
@@ -123,12 +164,13 @@ export class LayerStore {
     try {
       await mkdir(join(temporary, "diff"), { recursive: true, mode: 0o755 });
       const size = await fill(join(temporary, "diff"));
-      const made: Layer = { ...layer, size, link: randomBytes(linkBytes).toString("base64url") };
+      const made: Layer = { ...layer, size, bootId: this.#bootId, link: randomBytes(linkBytes).toString("base64url") };
       await writeFileAtomic(join(temporary, "layer.json"), JSON.stringify(made));
       await rename(temporary, join(this.root, hexOf(layer.chainId)));
       syncFolder(this.root);
       await this.#makeLink(made);
       this.#layers.set(layer.chainId, made);
+      this.#settle();
       return made;
     } catch (error) {
       await rm(temporary, { recursive: true, force: true });

@@ -54,6 +54,8 @@ export class Snapshots {
   async start(): Promise<void> {
     await mkdir(this.root, { recursive: true, mode: 0o711 });
     await this.#makeInitLayer();
+    for (const name of await readdir(this.root))
+      if (name.startsWith("tmp-")) await rm(join(this.root, name), { recursive: true, force: true });
     for (const id of await this.list()) {
       const snapshot = await this.get(id);
       if (snapshot !== undefined) this.#chains.set(id, snapshot.chain);
