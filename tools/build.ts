@@ -12,6 +12,7 @@ import {
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { type Plugin, build } from "esbuild";
+import { writeDescriptions } from "./generate/descriptions.ts";
 import packageJson from "../package.json" with { type: "json" };
 
 const root = join(import.meta.dirname, "..");
@@ -76,6 +77,7 @@ const result = await build({
   metafile: true,
   plugins: [namedImports],
 });
+writeDescriptions(join(dist, "kube-descriptions.json"));
 writeFileSync(join(dist, "package.json"), '{"type":"module"}\n');
 writeFileSync(join(dist, "meta.json.tmp"), JSON.stringify(result.metafile));
 renameSync(join(dist, "meta.json.tmp"), join(dist, "meta.json"));

@@ -3,7 +3,18 @@ import { scheme } from "../../src/api/kube/scheme.ts";
 import type { FieldSchema, ObjectSchema, SchemaType } from "../../src/api/kube/schema.ts";
 
 const handWritten = new Set(["ObjectMeta", "OwnerReference"]);
-const skipped = new Set(["TypeMeta", "Time", "MicroTime", "Duration", "FieldsV1", "Timestamp", "JSON", "JSONSchemaPropsOrBool", "JSONSchemaPropsOrArray", "JSONSchemaPropsOrStringArray"]);
+const skipped = new Set([
+  "TypeMeta",
+  "Time",
+  "MicroTime",
+  "Duration",
+  "FieldsV1",
+  "Timestamp",
+  "JSON",
+  "JSONSchemaPropsOrBool",
+  "JSONSchemaPropsOrArray",
+  "JSONSchemaPropsOrStringArray",
+]);
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
@@ -21,7 +32,11 @@ function nameAll(objects: ObjectSchema[]): Map<ObjectSchema, string> {
   for (const object of objects) {
     const [group = "", version = ""] = object.table.split("/");
     const preferred = rank(object.table) <= 2;
-    const choices = [object.name, ...(preferred ? [`${capital(group)}${object.name}`] : []), `${capital(group)}${capital(version)}${object.name}`];
+    const choices = [
+      object.name,
+      ...(preferred ? [`${capital(group)}${object.name}`] : []),
+      `${capital(group)}${capital(version)}${object.name}`,
+    ];
     const name = choices.find((choice) => !taken.has(choice));
     if (name === undefined) throw new Error(`no free name for ${object.table} ${object.name}`);
     taken.add(name);
@@ -33,29 +48,47 @@ function nameAll(objects: ObjectSchema[]): Map<ObjectSchema, string> {
 function typeText(type: SchemaType, names: Map<ObjectSchema, string>): string {
   switch (type.kind) {
     case "string":
-      return type.enum === undefined ? "string" : type.enum.filter((value) => value !== "").map((value) => JSON.stringify(value)).join(" | ");
-    case "bool": return "boolean";
+      return type.enum === undefined
+        ? "string"
+        : type.enum
+            .filter((value) => value !== "")
+            .map((value) => JSON.stringify(value))
+            .join(" | ");
+    case "bool":
+      return "boolean";
     case "int32":
     case "int64":
-    case "float64": return "number";
+    case "float64":
+      return "number";
     case "bytes":
     case "time":
     case "microTime":
-    case "duration": return "string";
-    case "quantity": return "Quantity";
-    case "intOrString": return "IntOrString";
-    case "rawExtension": return "Record<string, unknown>";
-    case "fieldsV1": return "Record<string, unknown>";
-    case "json": return "unknown";
-    case "schemaOrBool": return "JSONSchemaProps | boolean";
-    case "schemaOrArray": return "JSONSchemaProps | JSONSchemaProps[]";
-    case "schemaOrStringArray": return "JSONSchemaProps | string[]";
+    case "duration":
+      return "string";
+    case "quantity":
+      return "Quantity";
+    case "intOrString":
+      return "IntOrString";
+    case "rawExtension":
+      return "Record<string, unknown>";
+    case "fieldsV1":
+      return "Record<string, unknown>";
+    case "json":
+      return "unknown";
+    case "schemaOrBool":
+      return "JSONSchemaProps | boolean";
+    case "schemaOrArray":
+      return "JSONSchemaProps | JSONSchemaProps[]";
+    case "schemaOrStringArray":
+      return "JSONSchemaProps | string[]";
     case "list": {
       const items = typeText(type.items, names);
       return items.includes(" ") && !items.startsWith("Record") ? `(${items})[]` : `${items}[]`;
     }
-    case "map": return `Record<string, ${typeText(type.values, names)}>`;
-    case "object": return names.get(type.object) ?? type.object.name;
+    case "map":
+      return `Record<string, ${typeText(type.values, names)}>`;
+    case "object":
+      return names.get(type.object) ?? type.object.name;
   }
 }
 
@@ -63,7 +96,10 @@ function typeText(type: SchemaType, names: Map<ObjectSchema, string>): string {
 const isRequired = (field: FieldSchema): boolean => field.required && !field.omitempty;
 
 function interfaceText(object: ObjectSchema, name: string, names: Map<ObjectSchema, string>): string {
-  const isTopLevel = object.isKind && object.fields.get("metadata")?.type.kind === "object" && object.fields.get("metadata")?.type.go === "v1.ObjectMeta";
+  const isTopLevel =
+    object.isKind &&
+    object.fields.get("metadata")?.type.kind === "object" &&
+    object.fields.get("metadata")?.type.go === "v1.ObjectMeta";
   const lines: string[] = [];
   for (const field of object.fields.values()) {
     if (isTopLevel && ["kind", "apiVersion", "metadata"].includes(field.name)) continue;
@@ -73,12 +109,16 @@ function interfaceText(object: ObjectSchema, name: string, names: Map<ObjectSche
   // TableRow's cells are `[]interface{}` in Go, which the tables leave out.
   if (object.name === "TableRow") lines.push("  cells: unknown[];");
   const head = `/** ${object.table} */\nexport interface ${name}${isTopLevel ? " extends KubeObject" : ""}`;
-  return lines.length === 0 ? `/** ${object.table} */\nexport type ${name} = ${isTopLevel ? "KubeObject" : "Record<string, never>"};` : `${head} {\n${lines.join("\n")}\n}`;
+  return lines.length === 0
+    ? `/** ${object.table} */\nexport type ${name} = ${isTopLevel ? "KubeObject" : "Record<string, never>"};`
+    : `${head} {\n${lines.join("\n")}\n}`;
 }
 
 /** The text of `src/api/kube/generated/types.ts`. */
 export function typesText(): string {
-  const objects = [...scheme.everyObject()].filter((object) => !skipped.has(object.name)).toSorted((a, b) => rank(a.table) - rank(b.table));
+  const objects = [...scheme.everyObject()]
+    .filter((object) => !skipped.has(object.name))
+    .toSorted((a, b) => rank(a.table) - rank(b.table));
   const names = nameAll(objects);
   const parts = [
     "// Generated by tools/generate/types.ts from the tables beside it. Do not edit.",
@@ -87,6 +127,7 @@ export function typesText(): string {
     "/** `100m`, `1Gi`: see `#base/quantity.ts`. */\nexport type Quantity = string;",
     "export type IntOrString = number | string;",
   ];
-  for (const object of objects) if (!handWritten.has(object.name)) parts.push(interfaceText(object, names.get(object) ?? object.name, names));
+  for (const object of objects)
+    if (!handWritten.has(object.name)) parts.push(interfaceText(object, names.get(object) ?? object.name, names));
   return `${parts.join("\n\n")}\n`;
 }

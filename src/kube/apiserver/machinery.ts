@@ -187,7 +187,8 @@ export async function decodePatch(contentType: string, body: Buffer): Promise<un
 /** The OpenAPI v3 document of one group version. */
 export async function openApiV3(group: string, version: string): Promise<unknown> {
   const { openApiV3Document } = await import("#api/kube/openapi/openapi-v3.ts");
-  return openApiV3Document(group, version);
+  const { loadDescriptions } = await import("#api/kube/openapi/descriptions.ts");
+  return openApiV3Document(group, version, await loadDescriptions());
 }
 
 /** The OpenAPI v2 document of these group versions, as JSON or in gnostic's protobuf. */
