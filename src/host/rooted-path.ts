@@ -39,9 +39,11 @@ export class RootedPaths {
    * followed. The root itself for no parts.
    */
   locate(parts: readonly string[], create: boolean): string {
-    if (parts.length === 0) return this.root;
-    const folder = this.#folder(parts.slice(0, -1), create, 0);
-    return join(this.root, folder, parts[parts.length - 1] as string);
+    const last = parts[parts.length - 1];
+    if (last === undefined) return this.root;
+    // A link's target may end so: joined as a name it would lead out.
+    if (last === "..") return join(this.root, this.#folder(parts, create, 0));
+    return join(this.root, this.#folder(parts.slice(0, -1), create, 0), last);
   }
 
   /** A folder's real place relative to the root, without a leading slash. */
