@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { GantryError } from "#base/errors.ts";
 
 /** capability.h, in the kernel's order. */
@@ -72,6 +73,18 @@ function normal(name: string): string {
   return full;
 }
 
+let machine: string[] | undefined;
+
+/** All that this machine lets us hand out: inside a virtual machine or a container that may be less than the kernel knows. */
+export function availableCapabilities(): string[] {
+  if (machine === undefined) {
+    const bounding = /^CapBnd:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "latin1"))?.[1];
+    const bits = BigInt(`0x${bounding ?? "0"}`);
+    machine = allCapabilities.filter((_, bit) => ((bits >> BigInt(bit)) & 1n) === 1n);
+  }
+  return machine;
+}
+
 /** What is left of the default set after adding and dropping; `ALL` on either side counts first. Throws for unknown names. */
 export function capabilitySet(options: {
   add: readonly string[];
@@ -80,8 +93,8 @@ export function capabilitySet(options: {
 }): string[] {
   const add = options.add.map(normal);
   const drop = options.drop.map(normal);
-  if (options.privileged) return allCapabilities;
-  const base = add.includes("ALL") ? allCapabilities : drop.includes("ALL") ? [] : defaultCapabilities;
+  if (options.privileged) return availableCapabilities();
+  const base = add.includes("ALL") ? availableCapabilities() : drop.includes("ALL") ? [] : defaultCapabilities;
   const out = new Set(base);
   for (const name of add) if (name !== "ALL") out.add(name);
   for (const name of drop) if (name !== "ALL") out.delete(name);

@@ -75,12 +75,7 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
       volumes,
       network,
       events,
-      sandbox: (id) => {
-        const first = store
-          .all()
-          .find((container) => container.record.Gantry.pod?.sandboxId === id && container.isRunning);
-        return sandboxes.join(id, first?.state.Pid);
-      },
+      sandbox: (id) => sandboxes.join(id),
     },
   );
   const creator = new ContainerCreator({ store, images, volumes, networks, events, lifecycle, clock, defaults });

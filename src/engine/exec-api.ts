@@ -106,11 +106,9 @@ export class ExecApi {
       await live.connect(handle.streams);
       if (!isAttached) {
         tasks.run(`exec ${session.id.slice(0, 12)}`, async (signal) => {
-          const stop = new Promise<void>((resolve) =>
-            signal.addEventListener("abort", () => resolve(), { once: true }),
-          );
-          for await (const _ of live.output) if (signal.aborted) break;
-          await Promise.race([exited, stop]);
+          signal.addEventListener("abort", () => live.close(), { once: true });
+          // Read so that the process never waits for room.
+          for await (const _ of live.output) continue;
         });
         return undefined;
       }

@@ -1,6 +1,6 @@
 import type { ProcessPlan } from "#api/container-runtime.ts";
 import type { ExecCreateBody } from "#api/docker/container-types.ts";
-import { allCapabilities } from "./capabilities.ts";
+import { availableCapabilities } from "./capabilities.ts";
 import type { Container } from "./container.ts";
 import { environment, processPlan } from "./launch-plan.ts";
 import { resolveUser } from "./passwd.ts";
@@ -27,7 +27,7 @@ export function execPlan(container: Container, rootfs: string, body: ExecCreateB
       home: user.home,
       linkEnv: [],
     }),
-    capabilities: body.Privileged === true ? allCapabilities : base.capabilities,
+    capabilities: body.Privileged === true ? availableCapabilities() : base.capabilities,
     ...((size[0] ?? 0) > 0 ? { consoleSize: [size[0] as number, size[1] as number] as const } : {}),
   };
 }

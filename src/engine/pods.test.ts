@@ -227,6 +227,8 @@ test("shareProcessNamespace, hostNetwork and a user of its own", async () => {
     "1234\n5\nro\n70\n1\n",
   );
   assert.ok((await sh(first, "ps | grep -c 'sleep 100[0]'")).startsWith("2"), await sh(first, "ps"));
+  await pods.stopContainer(first, 0);
+  assert.equal((await pods.containerStatus(second)).state, "running", "nobody's end is the others' end");
   await pods.removePodSandbox(sandbox);
   const host = await pods.runPodSandbox(sandboxConfig("host", { hostNetwork: true }));
   const id = await pods.createContainer(host, await containerConfig("main"));

@@ -16,6 +16,7 @@ import type { PodNetwork } from "#network/pod-network.ts";
 import { formatResolvConf } from "#network/resolv-conf.ts";
 import { hostResolvConf } from "./container-network.ts";
 import type { SandboxJoin } from "./lifecycle.ts";
+import { findHolder, isHolder, startHolder, stopHolder } from "./pid-holder.ts";
 import type { SandboxRecord, SandboxStore } from "./sandbox-store.ts";
 
 export interface SandboxesParts {
@@ -127,6 +128,7 @@ export class Sandboxes {
         data: `mode=1777,size=${shmBytes}`,
       });
     }
+    if (config.shareProcessNamespace && !config.hostPid) record.holderPid = await startHolder(id);
     await this.#writeFiles(record);
   }
 
@@ -165,8 +167,8 @@ export class Sandboxes {
     return record;
   }
 
-  /** What a container of the sandbox starts in. `sharedPid` is the process whose pid namespace the pod shares. */
-  join(id: string, sharedPid: number | undefined): SandboxJoin {
+  /** What a container of the sandbox starts in. */
+  join(id: string): SandboxJoin {
     const record = this.get(id);
     if (record.state !== "ready") throw new GantryError("conflict", `sandbox "${id}" is not running`);
     const { config } = record;
@@ -177,8 +179,8 @@ export class Sandboxes {
       namespaces: {
         pid: config.hostPid
           ? { kind: "host" }
-          : config.shareProcessNamespace && sharedPid !== undefined
-            ? { kind: "path", path: `/proc/${sharedPid}/ns/pid` }
+          : record.holderPid > 0
+            ? { kind: "path", path: `/proc/${record.holderPid}/ns/pid` }
             : { kind: "new" },
         ipc: config.hostIpc ? { kind: "host" } : { kind: "path", path: join(folder, "ipc") },
         uts: config.hostNetwork ? { kind: "host" } : { kind: "path", path: join(folder, "uts") },
@@ -201,6 +203,7 @@ export class Sandboxes {
 
   async #takeDown(record: SandboxRecord): Promise<void> {
     const folder = this.#folder(record.id);
+    await stopHolder(record.holderPid, record.id);
     await this.#parts.network?.detach(record.id);
     removeNetworkNamespace(join(folder, "net"));
     unpinNamespaces(folder);
@@ -219,7 +222,9 @@ export class Sandboxes {
     for (const record of this.#parts.store.all()) {
       const folder = this.#folder(record.id);
       const isWhole = record.config.hostNetwork || existsSync(join(folder, "net"));
-      if (record.state === "ready" && isWhole && existsSync(folder)) continue;
+      const hasHolder = record.holderPid === 0 || isHolder(record.holderPid, record.id);
+      if (record.state === "ready" && isWhole && hasHolder && existsSync(folder)) continue;
+      if (record.config.shareProcessNamespace && record.holderPid === 0) record.holderPid = findHolder(record.id);
       record.state = "not-ready";
       await this.#takeDown(record);
       await this.#parts.store.save(record);

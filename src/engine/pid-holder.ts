@@ -1,0 +1,62 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { GantryError } from "#base/errors.ts";
+import { watchProcess } from "#host/pidfd.ts";
+import { start } from "#host/spawn.ts";
+
+/** As process 1 of its namespace it takes in orphans, and gives way only to SIGKILL. */
+const script = "trap '' TERM INT HUP; while :; do sleep 86400 & wait $!; done";
+
+const nameOf = (sandboxId: string): string => `gantry-pod-${sandboxId}`;
+
+/** True when `pid` is the holder of this sandbox, and not another process that got its number. */
+export function isHolder(pid: number, sandboxId: string): boolean {
+  try {
+    return pid > 0 && readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(nameOf(sandboxId));
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Starts the one process that a pod needs besides its containers, and only when they share their process
+ * namespace: a pid namespace cannot be pinned as a file, it ends with its process 1. Returns that one's pid.
+ */
+export async function startHolder(sandboxId: string): Promise<number> {
+  const child = start({
+    argv: ["unshare", "--pid", "--fork", "--", "/bin/sh", "-c", script, nameOf(sandboxId)],
+    newSession: true,
+    cwd: "/",
+  });
+  child.unref();
+  for (let attempt = 0; attempt < 400; attempt++) {
+    try {
+      const inner = Number(
+        readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "latin1").trim().split(" ")[0],
+      );
+      // Before its exec the inner process still looks like unshare.
+      if (inner > 0 && readFileSync(`/proc/${inner}/comm`, "latin1").trim() === "sh") return inner;
+    } catch {
+      break;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  child.kill("SIGKILL");
+  throw new GantryError("unavailable", "The process namespace of the pod could not be made.");
+}
+
+/** The holder that a crash left before its pid was written down; 0 when there is none. */
+export function findHolder(sandboxId: string): number {
+  const found = readdirSync("/proc").find((name) => {
+    if (!/^\d+$/.test(name) || !isHolder(Number(name), sandboxId)) return false;
+    return readFileSync(`/proc/${name}/comm`, "latin1").trim() === "sh";
+  });
+  return Number(found ?? 0);
+}
+
+/** Ends the holder and with it whatever still runs in its namespace. Quiet when it is not there. */
+export async function stopHolder(pid: number, sandboxId: string): Promise<void> {
+  if (!isHolder(pid, sandboxId)) return;
+  const watch = watchProcess(pid);
+  watch.signal("SIGKILL");
+  await watch.ended;
+}
