@@ -1,4 +1,5 @@
 import koffi from "koffi";
+import { closeFd, duplicateFd } from "./descriptors.ts";
 
 /** A watch on a descriptor's readiness in the event loop. */
 export interface ReadinessWatch {
@@ -30,12 +31,23 @@ export function watchReadable(fd: number, onReady: (event: { hangUp: boolean }) 
   return { close: () => handle.close(), unref: () => handle.unref() };
 }
 
-/** Like `watchReadable`, for room to write; `onReady` is called once. */
+/**
+ * Like `watchReadable`, for room to write; `onReady` is called once. The watch has a descriptor of its own, since
+ * libuv takes each only once and somebody may be watching this one for reading.
+ */
 export function onceWritable(fd: number, onReady: () => void): ReadinessWatch {
-  const handle = koffi.node.poll(fd, { writable: true }, () => {
+  const own = duplicateFd(fd);
+  let isOpen = true;
+  const close = (): void => {
+    if (!isOpen) return;
+    isOpen = false;
     handle.close();
+    closeFd(own);
+  };
+  const handle = koffi.node.poll(own, { writable: true, disconnect: true }, () => {
+    close();
     onReady();
     settlePromises();
   });
-  return { close: () => handle.close(), unref: () => handle.unref() };
+  return { close, unref: () => handle.unref() };
 }

@@ -32,6 +32,8 @@ export class SeqpacketSocket {
   readonly #queue = new AsyncQueue<Buffer>();
   readonly #buffer: Buffer;
   #watch: ReadinessWatch | undefined;
+  /** Ends the wait for room to write. */
+  #stopWaiting: (() => void) | undefined;
   #closed = false;
   #paused = false;
 
@@ -113,7 +115,14 @@ export class SeqpacketSocket {
       if (sendCall(this.#fd, data, data.length, noSignal) >= 0) return true;
       const errno = errnoName(lastErrno());
       if (errno !== "EAGAIN" && errno !== "EINTR") return false;
-      await new Promise<void>((resolve) => onceWritable(this.#fd, resolve));
+      await new Promise<void>((resolve) => {
+        const watch = onceWritable(this.#fd, resolve);
+        this.#stopWaiting = () => {
+          watch.close();
+          resolve();
+        };
+      });
+      this.#stopWaiting = undefined;
     }
     return false;
   }
@@ -127,6 +136,7 @@ export class SeqpacketSocket {
     if (this.#closed) return;
     this.#closed = true;
     this.#watch?.close();
+    this.#stopWaiting?.();
     closeFd(this.#fd);
     this.#queue.end();
   }
