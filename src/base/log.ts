@@ -16,7 +16,8 @@ export interface Logger {
 const ranks: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
 export interface LoggerOptions {
-  level?: LogLevel;
+  /** A function where the level may change: it is asked for each line. */
+  level?: LogLevel | (() => LogLevel);
   fields?: LogFields;
   /** Takes one finished line, newline included. */
   write: (line: string) => void;
@@ -33,7 +34,7 @@ function encodeField(value: unknown): unknown {
 export function createLogger(options: LoggerOptions): Logger {
   const { write, fields = {}, level = "info", now = Date.now } = options;
   const emit = (at: LogLevel, message: string, more?: LogFields): void => {
-    if (ranks[at] < ranks[level]) return;
+    if (ranks[at] < ranks[typeof level === "function" ? level() : level]) return;
     const line: LogFields = { time: new Date(now()).toISOString(), level: at, message, ...fields };
     for (const key in more) line[key] = encodeField(more[key]);
     write(`${JSON.stringify(line)}\n`);

@@ -161,8 +161,8 @@ export class ContainerCreator {
     }
     if (host.NetworkMode.startsWith("container:"))
       host.NetworkMode = `container:${this.#targetOf(host.NetworkMode).id}`;
-    host.IpcMode = host.IpcMode || "private";
-    host.CgroupnsMode = host.CgroupnsMode || "host";
+    host.IpcMode = host.IpcMode || defaults.ipcMode;
+    host.CgroupnsMode = host.CgroupnsMode || defaults.cgroupnsMode;
     host.Runtime = host.Runtime || "runc";
     host.LogConfig = {
       Type: host.LogConfig?.Type || defaults.logDriver,
@@ -172,7 +172,7 @@ export class ContainerCreator {
       Name: host.RestartPolicy?.Name || "no",
       MaximumRetryCount: host.RestartPolicy?.MaximumRetryCount ?? 0,
     };
-    if (host.IpcMode !== "host" && host.IpcMode !== "none" && !host.ShmSize) host.ShmSize = 67_108_864;
+    if (host.IpcMode !== "host" && host.IpcMode !== "none" && !host.ShmSize) host.ShmSize = defaults.shmSize;
     if ((host.Memory ?? 0) > 0 && (host.MemorySwap ?? 0) === 0) host.MemorySwap = (host.Memory as number) * 2;
     const bindings: NonNullable<HostConfig["PortBindings"]> = {};
     for (const [key, list] of Object.entries(host.PortBindings ?? {})) {
@@ -302,13 +302,13 @@ const emptyHostConfig: HostConfig = {
   ConsoleSize: [0, 0],
   CapAdd: null,
   CapDrop: null,
-  CgroupnsMode: "host",
+  CgroupnsMode: "",
   Dns: [],
   DnsOptions: [],
   DnsSearch: [],
   ExtraHosts: null,
   GroupAdd: null,
-  IpcMode: "private",
+  IpcMode: "",
   Cgroup: "",
   Links: null,
   OomScoreAdj: 0,
@@ -319,7 +319,7 @@ const emptyHostConfig: HostConfig = {
   SecurityOpt: null,
   UTSMode: "",
   UsernsMode: "",
-  ShmSize: 67_108_864,
+  ShmSize: 0,
   Runtime: "runc",
   Isolation: "",
   CpuShares: 0,

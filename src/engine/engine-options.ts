@@ -1,6 +1,6 @@
 import type { Ulimit } from "#api/docker/container-types.ts";
 
-/** What `daemon.json` may set for every container. */
+/** What `daemon.json` may set for every container. Read at each use: whoever gives the object may change it. */
 export interface EngineDefaults {
   logDriver: string;
   logOptions: Record<string, string>;
@@ -10,6 +10,19 @@ export interface EngineDefaults {
   labels: string[];
   registryMirrors: string[];
   insecureRegistries: string[];
+  /** Bytes of `/dev/shm`. */
+  shmSize: number;
+  ipcMode: string;
+  cgroupnsMode: string;
+  /** Run an init in containers that say neither yes nor no. */
+  init: boolean;
+  debug: boolean;
+  /** Containers live on while the engine is away. */
+  liveRestore: boolean;
+  /** `docker info` shows them when somebody has set them. */
+  addressPools: { base: string; size: number }[];
+  /** More of `docker info`'s warnings. */
+  warnings: string[];
 }
 
 export const engineDefaults: EngineDefaults = {
@@ -20,6 +33,14 @@ export const engineDefaults: EngineDefaults = {
   labels: [],
   registryMirrors: [],
   insecureRegistries: [],
+  shmSize: 64 * 1024 * 1024,
+  ipcMode: "private",
+  cgroupnsMode: "host",
+  init: false,
+  debug: false,
+  liveRestore: true,
+  addressPools: [],
+  warnings: [],
 };
 
 export interface EngineOptions {
@@ -31,5 +52,5 @@ export interface EngineOptions {
   cgroupParent: string;
   nodeName: string;
   version: string;
-  defaults?: Partial<EngineDefaults>;
+  defaults?: EngineDefaults;
 }

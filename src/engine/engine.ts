@@ -272,8 +272,11 @@ export interface Engine {
   start(): Promise<void>;
   /** Leaves containers running. */
   stop(): Promise<void>;
-  /** Stops every container and pod, as `gantry down` wants before the process goes. */
-  shutdownContainers(timeoutSeconds: number): Promise<void>;
+  /**
+   * Stops every container, and every pod unless `pods` is false, before the process goes. Without a timeout each
+   * container gets its own.
+   */
+  shutdownContainers(timeoutSeconds: number | undefined, options?: { pods?: boolean }): Promise<void>;
   events(options: EventsOptions): AsyncIterable<EventMessage>;
   /** Puts an event of another part (build: `builder prune`) into the stream. */
   emitEvent(event: Pick<EventMessage, "Type" | "Action" | "Actor">): void;

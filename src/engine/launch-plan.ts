@@ -31,6 +31,8 @@ export interface LaunchPlanInput {
   shmPath: string | undefined;
   log: LogPlan;
   defaultUlimits: HostConfig["Ulimits"];
+  /** For containers that say neither yes nor no to an init. */
+  defaultInit: boolean;
 }
 
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -66,7 +68,7 @@ export function launchPlan(input: LaunchPlanInput): LaunchPlan {
     readonlyPaths: privileged || security.systemPaths ? [] : (host.ReadonlyPaths ?? undefined),
     seccomp: privileged ? "unconfined" : security.seccomp,
     rootfsPropagation: "",
-    init: host.Init === true,
+    init: host.Init ?? input.defaultInit,
     annotations: { ...host.Annotations },
     openStdin: config.OpenStdin === true,
     stdinOnce: config.StdinOnce === true,

@@ -185,6 +185,7 @@ export class Lifecycle {
       shmPath: join.shmPath,
       log: logPlan(container, this.#options.defaults),
       defaultUlimits: this.#options.defaults.ulimits,
+      defaultInit: this.#options.defaults.init && !container.isPod,
     });
     // The interface is plumbed while the runtime sets the process up: they need the same namespace, not each other.
     const [created, connected] = await Promise.allSettled([

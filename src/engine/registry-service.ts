@@ -19,7 +19,9 @@ function referenceOf(name: string, tag: string | undefined): ImageReference {
 /** The one way to registries, for `docker pull` and for pods. */
 export class RegistryService implements RegistryPort {
   readonly #images: ImageStore;
-  readonly #client: RegistryClient;
+  #client: RegistryClient;
+  /** Of earlier configurations: pulls may be under way. */
+  readonly #retired: RegistryClient[] = [];
 
   constructor(config: RegistryConfig, images: ImageStore) {
     this.#images = images;
@@ -63,7 +65,13 @@ export class RegistryService implements RegistryPort {
     return distributionOf(this.#client, withDefaultTag(parseReference(name)), auth);
   }
 
-  close(): Promise<void> {
-    return this.#client.close();
+  /** What begins from now on follows `config`; what is under way ends as it began. */
+  reconfigure(config: RegistryConfig): void {
+    this.#retired.push(this.#client);
+    this.#client = new RegistryClient(config);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#client, ...this.#retired].map((client) => client.close()));
   }
 }

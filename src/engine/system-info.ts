@@ -83,6 +83,7 @@ export async function systemInfo(
     containers.filter(({ state }) => test(state)).length;
   const limits = kernelLimits(facts.cgroupVersion);
   const warnings = Object.entries(warningOf).flatMap(([key, text]) => (limits[key] === false ? [text] : []));
+  warnings.push(...defaults.warnings);
   const system = osRelease();
   return {
     ID: await engineId(options.root),
@@ -106,7 +107,7 @@ export async function systemInfo(
       Log: ["json-file", "local", "none"],
     },
     ...limits,
-    Debug: false,
+    Debug: defaults.debug,
     NFd: 0,
     OomKillDisable: limits["OomKillDisable"] ?? false,
     NGoroutines: 0,
@@ -130,6 +131,11 @@ export async function systemInfo(
         ...defaults.insecureRegistries.filter((name) => name.includes("/")),
       ],
       IndexConfigs: {
+        ...Object.fromEntries(
+          defaults.insecureRegistries
+            .filter((name) => !name.includes("/"))
+            .map((name) => [name, { Name: name, Mirrors: [], Secure: false, Official: false }]),
+        ),
         "docker.io": { Name: "docker.io", Mirrors: defaults.registryMirrors, Secure: true, Official: true },
       },
       Mirrors: defaults.registryMirrors,
@@ -155,7 +161,7 @@ export async function systemInfo(
       Error: "",
       RemoteManagers: null,
     },
-    LiveRestoreEnabled: true,
+    LiveRestoreEnabled: defaults.liveRestore,
     Isolation: "",
     InitBinary: findInit() ?? "",
     ContainerdCommit: { ID: "" },
@@ -164,6 +170,9 @@ export async function systemInfo(
     SecurityOptions: ["name=seccomp,profile=builtin"],
     ProductLicense: "",
     CDISpecDirs: [],
+    ...(defaults.addressPools.length === 0
+      ? {}
+      : { DefaultAddressPools: defaults.addressPools.map(({ base, size }) => ({ Base: base, Size: size })) }),
     Warnings: warnings.length === 0 ? null : warnings,
   };
 }

@@ -265,6 +265,11 @@ function uniqueLocalPool(linkPrefix: string): SubnetPool {
   return { base: `fd${hex.slice(0, 2)}:${hex.slice(2, 6)}:${hex.slice(6, 10)}::/48`, size: 64 };
 }
 
+/** A network of the default bridge's own, out of the unique local range. */
+function bridgeSubnet6({ name }: DefaultBridge): string {
+  return uniqueLocalPool(`${name} bridge`).base.replace("/48", "/64");
+}
+
 export function subnetsOf(network: NetworkDefinition): Cidr[] {
   return network.IPAM.Config.flatMap((config) => (config.Subnet === undefined ? [] : [requireCidr(config.Subnet)]));
 }
@@ -296,6 +301,10 @@ export interface DefaultBridge {
   name: string;
   subnet: string;
   gateway?: string;
+  /** Containers' addresses come only from here. */
+  range?: string;
+  /** The bridge has IPv6 too, in this network, or in one of the instance's own range. */
+  ipv6?: { subnet: string | undefined };
   mtu?: number;
   icc?: boolean;
   masquerade?: boolean;
@@ -305,6 +314,7 @@ export interface DefaultBridge {
 /** The networks that are always there. */
 export function builtinNetworks(bridge: DefaultBridge, created: Date): NetworkDefinition[] {
   const cidr = requireCidr(bridge.subnet);
+  const cidr6 = bridge.ipv6 === undefined ? undefined : requireCidr(bridge.ipv6.subnet ?? bridgeSubnet6(bridge));
   const base = {
     Created: created.toISOString(),
     Scope: "local",
@@ -336,8 +346,16 @@ export function builtinNetworks(bridge: DefaultBridge, created: Date): NetworkDe
       IPAM: {
         Driver: "default",
         Options: null,
-        Config: [{ Subnet: formatCidr(cidr), Gateway: bridge.gateway ?? firstAddress({}, cidr) }],
+        Config: [
+          {
+            Subnet: formatCidr(cidr),
+            ...(bridge.range === undefined ? {} : { IPRange: bridge.range }),
+            Gateway: bridge.gateway ?? firstAddress({}, cidr),
+          },
+          ...(cidr6 === undefined ? [] : [{ Subnet: formatCidr(cidr6), Gateway: firstAddress({}, cidr6) }]),
+        ],
       },
+      EnableIPv6: cidr6 !== undefined,
       Options: {
         [optionNames.defaultBridge]: "true",
         [optionNames.icc]: String(bridge.icc ?? true),
