@@ -1,6 +1,7 @@
 import { GantryError, errorMessage } from "#base/errors.ts";
 import type { GroupVersionKind } from "../schema.ts";
 import { scheme } from "../scheme.ts";
+import { duplicateFields } from "./duplicate-fields.ts";
 import { readProtobuf } from "./protobuf-reader.ts";
 import { fitToSchema } from "./structural.ts";
 
@@ -91,15 +92,21 @@ export async function decodeObject(
   if (apiVersion !== want && !isOptions)
     throw bad(`the API version in the data (${apiVersion}) does not match the expected API version (${want})`);
   const schema = scheme.kind(expected.group, expected.version, expected.kind);
-  if (schema === undefined) return { object: { ...given, kind, apiVersion: want }, warnings: [] };
-  const { object, report } = fitToSchema(given, schema);
+  const { object, report } =
+    schema === undefined ? { object: given, report: { unknown: [], mismatch: undefined } } : fitToSchema(given, schema);
   if (report.mismatch !== undefined)
     throw bad(
       `${kind} in version ${JSON.stringify(expected.version)} cannot be handled as a ${expected.kind}: ${report.mismatch}`,
     );
-  if (report.unknown.length > 0 && validation === "Strict")
+  const isJson =
+    mediaType !== "application/yaml" &&
+    mediaType !== "application/vnd.kubernetes.protobuf" &&
+    /^\s*\{/.test(body.toString("latin1", 0, 64));
+  const repeated = isJson && validation !== "Ignore" ? duplicateFields(body.toString("utf8")) : [];
+  const loose = [...report.unknown, ...repeated.map((path) => `duplicate field ${JSON.stringify(path)}`)];
+  if (loose.length > 0 && validation === "Strict")
     throw bad(
-      `${kind} in version ${JSON.stringify(expected.version)} cannot be handled as a ${expected.kind}: strict decoding error: ${report.unknown.join(", ")}`,
+      `${kind} in version ${JSON.stringify(expected.version)} cannot be handled as a ${expected.kind}: strict decoding error: ${loose.join(", ")}`,
     );
-  return { object: { ...object, kind, apiVersion: want }, warnings: validation === "Warn" ? report.unknown : [] };
+  return { object: { ...object, kind, apiVersion: want }, warnings: validation === "Warn" ? loose : [] };
 }

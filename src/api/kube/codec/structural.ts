@@ -24,9 +24,9 @@ class Walk {
     this.report.mismatch ??= `json: cannot unmarshal ${what} into Go struct field ${owner}.${path} of type ${go}`;
   }
 
-  object(value: unknown, schema: ObjectSchema, go: string, owner: string, path: string): unknown {
+  object(value: unknown, schema: ObjectSchema, go: string, owner: string, path: string, goPath: string): unknown {
     if (typeof value !== "object" || Array.isArray(value)) {
-      this.mismatch(value, go, owner, path);
+      this.mismatch(value, go, owner, goPath);
       return undefined;
     }
     const out: Record<string, unknown> = {};
@@ -42,32 +42,34 @@ class Walk {
       }
       const item = given[key];
       if (item === null || item === undefined) continue;
-      const read = this.value(item, field.type, schema.name, at);
+      const read = this.value(item, field.type, schema.name, at, goPath === "" ? key : `${goPath}.${key}`);
       if (read !== undefined) out[key] = read;
     }
     return out;
   }
 
-  value(value: unknown, type: SchemaType, owner: string, path: string): unknown {
+  /** `path` is where the value is; `goPath` leaves indexes and map keys out, as Go tells it. */
+  value(value: unknown, type: SchemaType, owner: string, path: string, goPath: string): unknown {
     switch (type.kind) {
       case "object":
-        return this.object(value, type.object, type.go, owner, path);
+        return this.object(value, type.object, type.go, owner, path, goPath);
       case "list":
         if (!Array.isArray(value)) {
-          this.mismatch(value, type.go, owner, path);
+          this.mismatch(value, type.go, owner, goPath);
           return undefined;
         }
         return value.map((item, index) =>
-          item === null ? this.zero(type.items) : this.value(item, type.items, owner, `${path}[${index}]`),
+          item === null ? this.zero(type.items) : this.value(item, type.items, owner, `${path}[${index}]`, goPath),
         );
       case "map": {
         if (typeof value !== "object" || Array.isArray(value)) {
-          this.mismatch(value, type.go, owner, path);
+          this.mismatch(value, type.go, owner, goPath);
           return undefined;
         }
         const out: Record<string, unknown> = {};
         for (const [key, item] of Object.entries(value as object))
-          out[key] = item === null ? this.zero(type.values) : this.value(item, type.values, owner, `${path}.${key}`);
+          out[key] =
+            item === null ? this.zero(type.values) : this.value(item, type.values, owner, `${path}.${key}`, goPath);
         return out;
       }
       case "string":
@@ -122,7 +124,7 @@ class Walk {
       default:
         return value;
     }
-    this.mismatch(value, type.go, owner, path);
+    this.mismatch(value, type.go, owner, goPath);
     return undefined;
   }
 
@@ -158,6 +160,6 @@ export function fitToSchema(
   schema: ObjectSchema,
 ): { object: Record<string, unknown>; report: StructuralReport } {
   const walk = new Walk();
-  const object = walk.object(value, schema, `v1.${schema.name}`, schema.name, "") as Record<string, unknown>;
+  const object = walk.object(value, schema, `v1.${schema.name}`, schema.name, "", "") as Record<string, unknown>;
   return { object, report: walk.report };
 }
