@@ -40,6 +40,49 @@ export const defaultRegistryConfig: RegistryConfig = {
   timeouts: { connect: 15_000, headers: 60_000, idle: 60_000, retry: 1_000 },
 };
 
+/** What of docker's daemon.json is about registries. */
+export interface DaemonRegistryKeys {
+  "registry-mirrors"?: readonly string[];
+  "insecure-registries"?: readonly string[];
+  "max-concurrent-downloads"?: number;
+  "max-concurrent-uploads"?: number;
+  "max-download-attempts"?: number;
+}
+
+/** The configuration that daemon.json asks for. Throws `invalid` in docker's words. */
+export function registryConfigOf(keys: DaemonRegistryKeys): RegistryConfig {
+  const mirrors = keys["registry-mirrors"] ?? [];
+  for (const mirror of mirrors) {
+    if (!URL.canParse(mirror) || !/^https?:$/.test(new URL(mirror).protocol))
+      throw new GantryError(
+        "invalid",
+        `invalid mirror: unsupported scheme ${JSON.stringify(mirror)}, must either be http or https`,
+      );
+    if (new URL(mirror).search !== "" || new URL(mirror).username !== "")
+      throw new GantryError(
+        "invalid",
+        `invalid mirror: query, fragment or user at end of the URI ${JSON.stringify(mirror)}`,
+      );
+  }
+  const positive = (
+    key: "max-concurrent-downloads" | "max-concurrent-uploads" | "max-download-attempts",
+    fallback: number,
+  ): number => {
+    const value = keys[key] ?? fallback;
+    if (!Number.isInteger(value) || value < 1)
+      throw new GantryError("invalid", `invalid ${key.replaceAll("-", " ")}: ${value}`);
+    return value;
+  };
+  return {
+    ...defaultRegistryConfig,
+    mirrors: mirrors.length === 0 ? {} : { "docker.io": mirrors },
+    insecureRegistries: keys["insecure-registries"] ?? [],
+    maxConcurrentDownloads: positive("max-concurrent-downloads", defaultRegistryConfig.maxConcurrentDownloads),
+    maxConcurrentUploads: positive("max-concurrent-uploads", defaultRegistryConfig.maxConcurrentUploads),
+    maxDownloadAttempts: positive("max-download-attempts", defaultRegistryConfig.maxDownloadAttempts),
+  };
+}
+
 /** One way to a registry. */
 export interface RegistryEndpoint {
   /** `https://host:port`, without a slash at the end. */

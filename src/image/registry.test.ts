@@ -17,7 +17,13 @@ import { mediaTypes } from "./oci.ts";
 import { parseReference } from "./reference.ts";
 import { parseChallenges, userAndPassword } from "./registry-auth.ts";
 import { RegistryClient } from "./registry-client.ts";
-import { type RegistryConfig, certificatesOf, defaultRegistryConfig, endpointsOf } from "./registry-config.ts";
+import {
+  type RegistryConfig,
+  certificatesOf,
+  defaultRegistryConfig,
+  endpointsOf,
+  registryConfigOf,
+} from "./registry-config.ts";
 import { distributionOf, searchRegistry } from "./registry-search.ts";
 import { encodeEntry, endOfArchive } from "./tar-writer.ts";
 
@@ -572,4 +578,16 @@ test("platforms, challenges, credentials and endpoints are read as docker does",
   assert.deepEqual(bases("10.1.2.3:5000", ["10.1.0.0/16"]), ["https://10.1.2.3:5000", "http://10.1.2.3:5000"]);
   assert.deepEqual(bases("10.2.2.3:5000", ["10.1.0.0/16"]), ["https://10.2.2.3:5000"]);
   assert.deepEqual(bases("reg.example", ["reg.example"]), ["https://reg.example", "http://reg.example"]);
+});
+
+test("daemon.json's keys become the configuration, and bad ones are named", () => {
+  const made = registryConfigOf({ "registry-mirrors": ["http://m:5000"], "max-concurrent-downloads": 9 });
+  assert.deepEqual([made.mirrors, made.maxConcurrentDownloads], [{ "docker.io": ["http://m:5000"] }, 9]);
+  assert.throws(() => registryConfigOf({ "registry-mirrors": ["ftp://x"] }), {
+    code: "invalid",
+    message: /unsupported scheme/,
+  });
+  assert.throws(() => registryConfigOf({ "max-concurrent-uploads": 0 }), {
+    message: "invalid max concurrent uploads: 0",
+  });
 });
