@@ -47,7 +47,7 @@ export interface EngineParts {
 export function createEngine(options: EngineOptions, parts: EngineParts): Engine {
   const { log, images, runtime, networking, registry } = parts;
   const clock = parts.clock ?? systemClock;
-  const defaults: EngineDefaults = { ...engineDefaults, ...options.defaults };
+  const defaults: EngineDefaults = options.defaults ?? { ...engineDefaults };
   const tasks = new TaskGroup({ name: "engine", log, clock });
   const events = new EventLog(clock);
   const store = new ContainerStore(join(options.root, "containers"), log);
@@ -211,8 +211,8 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
       networking.close();
       await images.stop();
     },
-    async shutdownContainers(timeoutSeconds) {
-      const all = store.all().filter((container) => container.state.Running);
+    async shutdownContainers(timeoutSeconds, { pods: withPods = true } = {}) {
+      const all = store.all().filter((container) => container.state.Running && (withPods || !container.isPod));
       await Promise.all(
         all.map(async (container) => {
           const { HasBeenManuallyStopped } = container.record;
@@ -227,7 +227,7 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
           await store.save(container, { durable: true });
         }),
       );
-      await Promise.all(sandboxStore.all().map((sandbox) => pods.stopPodSandbox(sandbox.id)));
+      if (withPods) await Promise.all(sandboxStore.all().map((sandbox) => pods.stopPodSandbox(sandbox.id)));
     },
     events: (eventOptions) => events.subscribe(eventOptions),
     emitEvent: ({ Type, Action, Actor }) => events.emit(Type, Action, Actor.ID, Actor.Attributes),

@@ -68,8 +68,9 @@ export class EventLog {
     const queue = new AsyncQueue<EventMessage>(readerLimit);
     const until = options.until ?? Number.POSITIVE_INFINITY;
     const take = (event: EventMessage): void => {
-      const at = event.timeNano / 1e6;
-      if (at < (options.since ?? 0) || at > until || !matchesEvent(event, filters)) return;
+      // By the millisecond: a number of this size has lost its last nanoseconds.
+      const at = Math.floor(event.timeNano / 1e6 + 0.0005);
+      if (at < Math.floor(options.since ?? 0) || at > until || !matchesEvent(event, filters)) return;
       // A reader that is so far behind has stopped reading.
       if (!queue.push(event)) queue.end();
     };

@@ -378,6 +378,11 @@ export class Lifecycle {
 
   // ---- stop, kill, pause
 
+  /** A start, or an exit, that is under way comes to its end first: what follows sees where it led to. */
+  async #settled(container: Container): Promise<void> {
+    await this.lock.run(container.id, () => {});
+  }
+
   /** Waits until the container has ended; false when the time is over first. */
   async untilEnded(container: Container, ms: number): Promise<boolean> {
     if (!container.state.Running) return true;
@@ -411,6 +416,7 @@ export class Lifecycle {
     container: Container,
     options: { timeout?: number | undefined; signal?: string | undefined } = {},
   ): Promise<void> {
+    await this.#settled(container);
     if (!container.state.Running) throw new GantryError("not-modified", `container ${container.id} is already stopped`);
     const config = container.record.Config;
     const signal = parseSignal(options.signal || config.StopSignal || "SIGTERM");
@@ -454,6 +460,7 @@ export class Lifecycle {
 
   async kill(container: Container, signalText: string | undefined): Promise<void> {
     const signal = parseSignal(signalText || "SIGKILL");
+    await this.#settled(container);
     if (!container.state.Running) {
       throw new GantryError(
         "conflict",
@@ -518,6 +525,7 @@ export class Lifecycle {
     options: { force?: boolean | undefined; volumes?: boolean | undefined } = {},
   ): Promise<void> {
     const { id, state } = container;
+    await this.#settled(container);
     if (container.isRemoving) throw new GantryError("conflict", `removal of container ${id} is already in progress`);
     if (state.Running && options.force !== true) {
       const hint = state.Paused
