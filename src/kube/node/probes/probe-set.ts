@@ -24,6 +24,12 @@ interface Worker {
   wake: () => void;
 }
 
+/**
+ * The first pause after a readiness probe that failed before any succeeded; it doubles up to the period. Programs
+ * open their port some milliseconds after they start: who waits a whole period for the second look is late by it.
+ */
+const eagerPauseMs = 50;
+
 const kinds: ProbeKind[] = ["startup", "liveness", "readiness"];
 const words: Record<ProbeKind, string> = { startup: "Startup", liveness: "Liveness", readiness: "Readiness" };
 
@@ -106,6 +112,7 @@ export class ProbeSet {
     const failureThreshold = probe.failureThreshold || 3;
     let last: "success" | "failure" | undefined;
     let run = 0;
+    let eagerMs = kind === "readiness" && worker.verdict === "unknown" ? eagerPauseMs : periodMs;
     const wait = status.startedAt + (probe.initialDelaySeconds ?? 0) * 1000 - clock.now();
     if (wait > 0) await clock.sleep(wait, signal);
     while (!signal.aborted) {
@@ -115,6 +122,13 @@ export class ProbeSet {
       }
       const outcome = await runProbe(runtime, probe, container, status.id, this.#parts.podIp());
       if (signal.aborted) return;
+      // A look between the periods says nothing but yes: it counts towards no threshold, and no event tells of it.
+      const isEager = eagerMs > eagerPauseMs && eagerMs < periodMs;
+      if (isEager && (outcome.result === "failure" || outcome.result === "error")) {
+        await clock.sleep(eagerMs, signal);
+        eagerMs *= 2;
+        continue;
+      }
       this.#report(kind, container, outcome);
       if (outcome.result !== "error") {
         const result = outcome.result === "failure" ? "failure" : "success";
@@ -126,7 +140,9 @@ export class ProbeSet {
         // The container is about to be killed: nothing more is to be learnt.
         if (reached && result === "failure" && kind !== "readiness") return;
       }
-      await clock.sleep(periodMs, signal);
+      if (outcome.result !== "failure") eagerMs = periodMs;
+      await clock.sleep(Math.min(eagerMs, periodMs), signal);
+      if (eagerMs < periodMs) eagerMs *= 2;
     }
   }
 
