@@ -16,9 +16,6 @@ import type { RunningDaemon } from "./main.ts";
 import { ensurePki } from "./pki.ts";
 import { version } from "./version.ts";
 
-/** How often history is forgotten, and how much of it stays, as upstream's etcd compaction. */
-const compactMs = 5 * 60_000;
-
 /** Wires the control process: store, API server, controllers, scheduler. */
 export async function startControl(config: InstanceConfig, log: Logger): Promise<RunningDaemon> {
   const paths = instancePaths(config);
@@ -54,11 +51,6 @@ export async function startControl(config: InstanceConfig, log: Logger): Promise
   new Scheduler({ client, informers, log: log.with({ part: "scheduler" }), clock, tasks }).start();
   informers.start(tasks);
   tasks.run("addons", (signal) => applyAddons(config, client, log, clock, signal));
-  tasks.every("compaction", compactMs, async () => {
-    const { revision } = store;
-    await clock.sleep(1_000, tasks.signal);
-    await store.compact(revision);
-  });
   return {
     stop: async () => {
       await tasks.stop();
