@@ -53,17 +53,17 @@ async function bringUp(instance: Instance): Promise<UpTimes> {
       code === 0 ? resolve(performance.now() - began) : reject(new Error(`gantry up ended with ${code}:\n${printed}`)),
     );
   });
-  exited.catch(() => {});
+  /** Waits for something that must come before the command fails. */
+  const orFailed = async (waiting: Promise<void>): Promise<void> => {
+    await Promise.race([waiting, exited.then(() => waiting)]);
+  };
   const agent = new Agent({ rejectUnauthorized: false, keepAlive: true });
-  await Promise.race([
-    exited,
-    until("instance.json", 10_000, () => existsSync(join(instance.root, "pki/admin.crt")), 2),
-  ]);
+  await orFailed(until("instance.json", 10_000, () => existsSync(join(instance.root, "pki/admin.crt")), 2));
   const port = instance.config.apiPort;
-  await until("/readyz", 30_000, () => isReady(port, agent), 3);
+  await orFailed(until("/readyz", 30_000, () => isReady(port, agent), 3));
   const apiMs = performance.now() - began;
   const client = await instance.kube();
-  await until("the sample", 60_000, () => sampleRuns(instance, client), 5);
+  await orFailed(until("the sample", 60_000, () => sampleRuns(instance, client), 5));
   const sampleMs = performance.now() - began;
   agent.destroy();
   return { apiMs, sampleMs, exitMs: await exited, printed };
