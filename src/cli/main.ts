@@ -36,13 +36,22 @@ Examples:
     .option("--no-demo", "do not deploy the sample application")
     .option("--no-switch", "do not make this cluster the current one in your kubeconfig")
     .option("--timeout <seconds>", "how long to wait for each step", seconds, 120)
+    .option(
+      "--config-file <file>",
+      "Docker's daemon.json for this instance, remembered for later starts (default: ROOT/daemon.json)",
+    )
     .addHelpText("after", "\nExamples:\n  gantry up\n  gantry up --name ci --root /tmp/ci --no-demo --no-switch")
     .action(async (options) => (await import("./commands/up.ts")).up(options));
 
   withInstanceOptions(program.command("down"))
     .description("stop all containers and processes; the data stays")
-    .option("--timeout <seconds>", "how long containers may take to stop before they are killed", seconds, 10)
-    .addHelpText("after", "\nExamples:\n  gantry down && gantry up")
+    .option(
+      "--timeout <seconds>",
+      "how long containers may take to stop before they are killed (default: daemon.json's shutdown-timeout, or 10)",
+      seconds,
+    )
+    .option("--keep-containers", "stop Gantry's own processes only; containers go on without them")
+    .addHelpText("after", "\nExamples:\n  gantry down && gantry up\n  gantry down --keep-containers")
     .action(async (options) => (await import("./commands/down.ts")).down(options));
 
   withInstanceOptions(program.command("status"))
@@ -68,6 +77,15 @@ Examples:
     .description("print the administrator's kubeconfig")
     .addHelpText("after", "\nExamples:\n  gantry kubeconfig > cluster.yaml")
     .action(async (options) => (await import("./commands/kubeconfig.ts")).kubeconfig(options));
+
+  withInstanceOptions(program.command("install-service"))
+    .description("print a systemd unit that starts the instance with the machine")
+    .option("--write", "put it into /etc/systemd/system")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  gantry install-service\n  gantry install-service --write && systemctl enable --now gantry",
+    )
+    .action(async (options) => (await import("./commands/install-service.ts")).installService(options));
 
   withInstanceOptions(program.command("reset"))
     .description("remove the instance and every trace of it, its data included")

@@ -3,8 +3,11 @@ import { GantryError, errorMessage } from "#base/errors.ts";
 import { nodeAdminSocket } from "#daemon/instance-paths.ts";
 import type { InstanceConfig } from "#daemon/instance-config.ts";
 
-/** Asks the node process to stop all containers and not to start any again. Throws `unavailable`. */
-export function stopContainers(config: InstanceConfig, timeoutSeconds: number): Promise<void> {
+/**
+ * Asks the node process to stop all containers and not to start any again; without a timeout, by its
+ * `shutdown-timeout`. Throws `unavailable`.
+ */
+export function stopContainers(config: InstanceConfig, timeoutSeconds: number | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (cause: unknown): void =>
       reject(
@@ -13,7 +16,11 @@ export function stopContainers(config: InstanceConfig, timeoutSeconds: number): 
         }),
       );
     const outgoing = request(
-      { socketPath: nodeAdminSocket(config), method: "POST", path: `/stop-containers?timeout=${timeoutSeconds}` },
+      {
+        socketPath: nodeAdminSocket(config),
+        method: "POST",
+        path: `/stop-containers${timeoutSeconds === undefined ? "" : `?timeout=${timeoutSeconds}`}`,
+      },
       (incoming) => {
         let text = "";
         incoming.on("data", (chunk: Buffer) => {

@@ -5,7 +5,7 @@ import { GantryError } from "#base/errors.ts";
 import { writeFileAtomicSync } from "#host/files.ts";
 import { start } from "#host/spawn.ts";
 import type { InstanceConfig } from "./instance-config.ts";
-import { type DaemonName, instancePaths } from "./instance-paths.ts";
+import { type DaemonName, instancePaths, mainPidFile } from "./instance-paths.ts";
 
 interface PidFile {
   pid: number;
@@ -47,10 +47,13 @@ export function writePidFile(config: InstanceConfig, name: DaemonName): void {
   mkdirSync(config.runDir, { recursive: true, mode: 0o711 });
   const file: PidFile = { pid: process.pid, startTime: startTimeOf(process.pid) as string };
   writeFileAtomicSync(instancePaths(config).pid(name), JSON.stringify(file));
+  if (name === "node") writeFileAtomicSync(mainPidFile(config), `${process.pid}\n`);
 }
 
 export function removePidFile(config: InstanceConfig, name: DaemonName): void {
-  if (daemonPid(config, name) === process.pid) rmSync(instancePaths(config).pid(name), { force: true });
+  if (daemonPid(config, name) !== process.pid) return;
+  rmSync(instancePaths(config).pid(name), { force: true });
+  if (name === "node") rmSync(mainPidFile(config), { force: true });
 }
 
 export interface DaemonProgram {

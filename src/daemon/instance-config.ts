@@ -1,3 +1,5 @@
+import { instanceRunDir } from "./instance-paths.ts";
+
 /**
  * What makes one Gantry instance: its name and all the names, ports and address ranges that must not collide
  * with another instance's on the same machine. The numbers follow from the instance's index; `gantry up`
@@ -32,13 +34,15 @@ export interface InstanceConfig {
   cgroupParent: string;
   dockerSocket: string;
   nodeName: string;
+  /** The daemon.json that `gantry up --config-file` named; `<root>/daemon.json` when absent. */
+  configFile?: string;
 }
 
 export const maxInstances = 16;
 
 /** The configuration that belongs to a name, an index and a data root. Pure. */
 export function instanceConfig(name: string, index: number, root: string, hostname: string): InstanceConfig {
-  const runDir = `/run/gantry/${name}`;
+  const runDir = instanceRunDir(name);
   return {
     name,
     index,

@@ -44,6 +44,16 @@ export function defaultRoot(name: string): string {
   return name === "default" ? "/var/lib/gantry" : `/var/lib/gantry-${name}`;
 }
 
+/** Sockets and pid files of an instance. */
+export function instanceRunDir(name: string): string {
+  return `/run/gantry/${name}`;
+}
+
+/** The node process's bare pid, for systemd. */
+export function mainPidFile(config: Pick<InstanceConfig, "runDir">): string {
+  return join(config.runDir, "gantry.pid");
+}
+
 /** Where the node process takes orders from the command line. Root only. */
 export function nodeAdminSocket(config: Pick<InstanceConfig, "runDir">): string {
   return join(config.runDir, "node-admin.sock");

@@ -12,6 +12,7 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { GantryError, errorMessage } from "#base/errors.ts";
 import { writeFileAtomicSync } from "#host/files.ts";
+import { removeForeignDataRoots } from "./data-root.ts";
 import { type InstanceConfig, instanceConfig, maxInstances } from "./instance-config.ts";
 import { defaultRoot, instancePaths } from "./instance-paths.ts";
 
@@ -90,8 +91,16 @@ export function loadOrCreateInstance(name: string, root?: string): { config: Ins
   return { config, created: true };
 }
 
+/** Remembers another daemon.json for the instance. It counts from the node process's next start on. */
+export function setConfigFile(config: InstanceConfig, configFile: string): InstanceConfig {
+  const changed = { ...config, configFile };
+  writeFileAtomicSync(instancePaths(config).config, `${JSON.stringify(changed, null, 2)}\n`);
+  return changed;
+}
+
 /** Gives the index back and removes the data root. Everything that runs has ended before. */
 export function removeInstance(config: InstanceConfig): void {
+  removeForeignDataRoots(config);
   rmSync(config.root, { recursive: true, force: true });
   rmSync(join(claims, String(config.index)), { force: true });
   if (existsSync(claims) && readdirSync(claims).length === 0) rmdirSync(claims);

@@ -10,6 +10,8 @@ import { type DaemonName, daemonNames } from "./instance-paths.ts";
 export interface RunningDaemon {
   /** Stops everything the process owns; containers go on. */
   stop(): Promise<void>;
+  /** SIGHUP: reads the configuration again. */
+  reload?(): Promise<void>;
 }
 
 function readArguments(argv: readonly string[]): { name: DaemonName; config: InstanceConfig } {
@@ -20,20 +22,28 @@ function readArguments(argv: readonly string[]): { name: DaemonName; config: Ins
   return { name: name as DaemonName, config: JSON.parse(readFileSync(path, "utf8")) as InstanceConfig };
 }
 
-function logLevel(): LogLevel {
+function environmentLogLevel(): LogLevel | undefined {
   const level = process.env["GANTRY_LOG_LEVEL"];
-  return level === "debug" || level === "warn" || level === "error" ? level : "info";
+  return level === "debug" || level === "info" || level === "warn" || level === "error" ? level : undefined;
 }
 
-async function compose(name: DaemonName, config: InstanceConfig, log: Logger): Promise<RunningDaemon> {
+async function compose(
+  name: DaemonName,
+  config: InstanceConfig,
+  log: Logger,
+  setLogLevel: (level: LogLevel) => void,
+): Promise<RunningDaemon> {
   if (name === "control") return (await import("./control.ts")).startControl(config, log);
-  return (await import("./node.ts")).startNode(config, log);
+  return (await import("./node.ts")).startNode(config, log, setLogLevel);
 }
 
 async function main(): Promise<void> {
   const { name, config } = readArguments(process.argv.slice(2));
   process.title = `gantryd ${name} ${config.name}`;
-  const log = createLogger({ level: logLevel(), fields: { process: name }, write: (line) => writeSync(1, line) });
+  // The environment's word counts more than the configuration's.
+  const fixedLevel = environmentLogLevel();
+  let level = fixedLevel ?? "info";
+  const log = createLogger({ level: () => level, fields: { process: name }, write: (line) => writeSync(1, line) });
   const started = performance.now();
   writePidFile(config, name);
   let daemon: RunningDaemon | undefined;
@@ -53,7 +63,11 @@ async function main(): Promise<void> {
     process.exit();
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stop(signal));
-  process.on("SIGHUP", () => {});
+  process.on("SIGHUP", () => {
+    daemon?.reload?.().catch((error: unknown) => {
+      log.error("The configuration was not reloaded; all stays as it was.", { error: errorChain(error) });
+    });
+  });
   process.on("unhandledRejection", (error) =>
     log.error("A promise was rejected and nobody listened.", {
       error: errorChain(error),
@@ -68,7 +82,7 @@ async function main(): Promise<void> {
     process.exit(1);
   });
   try {
-    daemon = await compose(name, config, log);
+    daemon = await compose(name, config, log, (wanted) => (level = fixedLevel ?? wanted));
     log.info("Started.", { ms: Math.round(performance.now() - started), pid: process.pid });
   } catch (error) {
     log.error("The process could not start.", { error: errorChain(error), stack: (error as Error).stack });

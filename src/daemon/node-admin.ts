@@ -4,12 +4,12 @@ import type { HttpHandler } from "#web/http.ts";
 const maxSeconds = 3600;
 
 /** Orders of the command line to the node process, over a socket that only root can open. */
-export function nodeAdminHandler(engine: Engine): HttpHandler {
+export function nodeAdminHandler(engine: Engine, settings: () => { shutdownTimeout: number | undefined }): HttpHandler {
   return async (request, response) => {
     if (request.method === "POST" && request.path === "/stop-containers") {
-      const seconds = Number(request.query.get("timeout") ?? 10);
-      if (!Number.isFinite(seconds) || seconds < 0 || seconds > maxSeconds) {
-        response.send(400, {}, `timeout must be between 0 and ${maxSeconds} seconds\n`);
+      const seconds = Number(request.query.get("timeout") ?? settings().shutdownTimeout ?? 10);
+      if (!Number.isFinite(seconds) || seconds < -1 || seconds > maxSeconds) {
+        response.send(400, {}, `timeout must be between 0 and ${maxSeconds} seconds, or -1 for no end\n`);
         return;
       }
       await engine.shutdownContainers(seconds);

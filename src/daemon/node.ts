@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "#base/clock.ts";
-import type { Logger } from "#base/log.ts";
+import type { Logger, LogLevel } from "#base/log.ts";
 import { TaskGroup } from "#base/task-group.ts";
 import { ContainerRuntime } from "#container/container-runtime.ts";
 import { InformerFactory } from "#control/informer-factory.ts";
@@ -9,7 +9,6 @@ import { createDockerApi } from "#docker/api.ts";
 import { createEngine } from "#engine/create-engine.ts";
 import { RegistryService } from "#engine/registry-service.ts";
 import { ImageService } from "#image/image-service.ts";
-import { defaultRegistryConfig } from "#image/registry-config.ts";
 import { type HttpKubeClient, createHttpClient } from "#kube/client/http-client.ts";
 import { ClusterDns } from "#kube/dns/cluster-dns.ts";
 import { createNodeAgent } from "#kube/node/node-agent.ts";
@@ -17,11 +16,16 @@ import { ServiceProxy } from "#kube/proxy/service-proxy.ts";
 import { Networking } from "#network/networking.ts";
 import { HttpServer } from "#web/server.ts";
 import { advertisedAddress } from "./advertised-address.ts";
+import { networkingOf, registryConfigOf } from "./daemon-json-apply.ts";
+import { LiveSettings } from "./daemon-json-live.ts";
+import { claimDataRoot, foreignDataRoots } from "./data-root.ts";
+import { serveDockerApi } from "./docker-listeners.ts";
 import type { InstanceConfig } from "./instance-config.ts";
 import { instancePaths, nodeAdminSocket } from "./instance-paths.ts";
 import type { RunningDaemon } from "./main.ts";
+import { settleNetworkChange } from "./network-changes.ts";
 import { nodeAdminHandler } from "./node-admin.ts";
-import { networkingOptions, runtimeFolder, serviceTableName } from "./node-options.ts";
+import { runtimeFolder, serviceTableName } from "./node-options.ts";
 import { type CertificateName, type Pki, ensurePki } from "./pki.ts";
 import { version } from "./version.ts";
 
@@ -43,43 +47,54 @@ function kubeClient(
 }
 
 /** Wires the node process: engine, Docker API, node agent, service proxy, DNS. */
-export async function startNode(config: InstanceConfig, log: Logger): Promise<RunningDaemon> {
+export async function startNode(
+  config: InstanceConfig,
+  log: Logger,
+  setLogLevel: (level: LogLevel) => void,
+): Promise<RunningDaemon> {
   const paths = instancePaths(config);
   const clock = systemClock;
   const tasks = new TaskGroup({ name: "node", log, clock });
+  const settings = new LiveSettings(config, setLogLevel);
+  const { started } = settings;
+  for (const warning of started.warnings) log.warn("The configuration has a warning.", { warning });
   const pki = await ensurePki(config);
-  for (const folder of [paths.engine, paths.kubelet, config.runDir])
-    mkdirSync(folder, { recursive: true, mode: 0o711 });
-  const networkOptions = networkingOptions(config);
+  const dataRoot = claimDataRoot(config, started.dataRoot);
+  for (const folder of [dataRoot, paths.kubelet, config.runDir]) mkdirSync(folder, { recursive: true, mode: 0o711 });
+  const networkOptions = networkingOf(config, started, join(dataRoot, "network"));
   mkdirSync(networkOptions.stateDir, { recursive: true, mode: 0o700 });
+  await settleNetworkChange(config, networkOptions, log);
 
   const runtime = new ContainerRuntime(
-    { runDir: runtimeFolder(config), sharedRoots: [config.root, config.runDir] },
+    { runDir: runtimeFolder(config), sharedRoots: [config.root, ...foreignDataRoots(config), config.runDir] },
     { log: log.with({ part: "container" }) },
   );
-  const images = new ImageService(join(paths.engine, "image"));
+  const images = new ImageService(join(dataRoot, "image"));
   const networking = new Networking(networkOptions, { log: log.with({ part: "network" }) });
-  const registry = new RegistryService(defaultRegistryConfig, images.images);
+  const registry = new RegistryService(registryConfigOf(started), images.images);
   await runtime.initialise();
   const engine = createEngine(
     {
-      root: paths.engine,
+      root: dataRoot,
       runDir: join(config.runDir, "engine"),
       cgroupParent: config.cgroupParent,
       nodeName: config.nodeName,
       version,
+      defaults: settings.engineDefaults,
     },
     { log: log.with({ part: "engine" }), clock, runtime, images, networking, registry },
   );
   await engine.start();
 
-  const dockerServer = new HttpServer({
-    name: "docker",
+  const dockerServer = await serveDockerApi(config.dockerSocket, started, {
     log,
     handler: createDockerApi({ version }, { engine, log: log.with({ part: "docker" }) }),
   });
-  await dockerServer.listen({ path: config.dockerSocket });
-  const adminServer = new HttpServer({ name: "node-admin", log, handler: nodeAdminHandler(engine) });
+  const adminServer = new HttpServer({
+    name: "node-admin",
+    log,
+    handler: nodeAdminHandler(engine, () => settings.current),
+  });
   await adminServer.listen({ path: nodeAdminSocket(config), mode: 0o600 });
 
   const clients = await Promise.all([
@@ -127,7 +142,10 @@ export async function startNode(config: InstanceConfig, log: Logger): Promise<Ru
   dnsInformers.start(serviceTasks);
 
   return {
+    reload: () => settings.reload({ engine, registry, log }),
     stop: async () => {
+      const { liveRestore, shutdownTimeout } = settings.current;
+      if (!liveRestore) await engine.shutdownContainers(shutdownTimeout, { pods: false });
       await Promise.all([dockerServer.stop(2_000), adminServer.stop(1_000)]);
       await agent.stop();
       await tasks.stop();

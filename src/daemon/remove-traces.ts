@@ -10,6 +10,8 @@ import { run } from "#host/run.ts";
 import { removeServiceTable } from "#kube/proxy/service-proxy.ts";
 import { Networking } from "#network/networking.ts";
 import type { InstanceConfig } from "./instance-config.ts";
+import { foreignDataRoots } from "./data-root.ts";
+import { networkingInForce } from "./network-changes.ts";
 import { networkingOptions, runtimeFolder, serviceTableName } from "./node-options.ts";
 
 /** Monitors and what they started, by their arguments: also those whose cgroup is another's. */
@@ -75,7 +77,8 @@ async function removeLinks(config: InstanceConfig): Promise<void> {
  */
 export async function removeTraces(config: InstanceConfig): Promise<void> {
   await endProcesses(config);
-  const options = networkingOptions(config);
+  const options = networkingInForce(config) ?? networkingOptions(config);
+  const roots = [config.root, ...foreignDataRoots(config), config.runDir];
   mkdirSync(options.stateDir, { recursive: true });
   const networking = new Networking(options, {
     log: createLogger({ level: "error", write: (line) => process.stderr.write(line) }),
@@ -89,8 +92,8 @@ export async function removeTraces(config: InstanceConfig): Promise<void> {
   await removeServiceTable(serviceTableName(config));
   for (const table of [config.nftTable, serviceTableName(config)])
     await run(["nft", "delete", "table", "inet", table], { okStatus: [0, 1] });
-  unmountBelow([config.root, config.runDir]);
-  new RuntimeNamespace(runtimeFolder(config), [config.root, config.runDir]).remove();
+  unmountBelow(roots);
+  new RuntimeNamespace(runtimeFolder(config), roots).remove();
   const deadline = systemClock.monotonic() + 5_000;
   while (!removeCgroup(config.cgroupParent) && systemClock.monotonic() < deadline) await systemClock.sleep(20);
   rmSync(config.runDir, { recursive: true, force: true });

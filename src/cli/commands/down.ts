@@ -6,7 +6,8 @@ import { Progress } from "../progress.ts";
 import { runningDaemons } from "../readiness.ts";
 
 interface DownOptions extends InstanceOptions {
-  timeout: number;
+  timeout?: number;
+  keepContainers?: boolean;
 }
 
 /** `gantry down`: the control process first, so that nothing is restarted; then containers; then the node process. */
@@ -21,7 +22,8 @@ export async function down(options: DownOptions): Promise<void> {
   if (daemonPid(config, "control") !== undefined)
     await progress.step("stop the control process", () => stopDaemon(config, "control"));
   if (daemonPid(config, "node") !== undefined) {
-    await progress.step("stop containers", () => stopContainers(config, options.timeout));
+    if (options.keepContainers !== true)
+      await progress.step("stop containers", () => stopContainers(config, options.timeout));
     await progress.step("stop the node process", () => stopDaemon(config, "node"));
   }
   process.stdout.write(`Gantry "${config.name}" is down; its data stays in ${config.root}.\n`);

@@ -1,9 +1,10 @@
 import { connect } from "node:net";
+import { resolve as resolvePath } from "node:path";
 import { GantryError } from "#base/errors.ts";
 import { startDaemon } from "#daemon/daemon-process.ts";
 import type { InstanceConfig } from "#daemon/instance-config.ts";
 import { type DaemonName, daemonNames, instancePaths } from "#daemon/instance-paths.ts";
-import { loadOrCreateInstance, writeRootReadme } from "#daemon/instance-store.ts";
+import { loadOrCreateInstance, setConfigFile, writeRootReadme } from "#daemon/instance-store.ts";
 import { machineAddresses } from "../addresses.ts";
 import { daemonProgram } from "../daemon-program.ts";
 import { requireRoot } from "../instance.ts";
@@ -19,6 +20,7 @@ interface UpOptions extends InstanceOptions {
   demo: boolean;
   switch: boolean;
   timeout: number;
+  configFile?: string;
 }
 
 function answers(socketPath: string): Promise<boolean> {
@@ -69,6 +71,25 @@ async function printWhatNext(config: InstanceConfig, kube: KubeRequester): Promi
   process.stdout.write(`${lines.join("\n")}\n`);
 }
 
+/** Remembers `--config-file`, and says here what is wrong with a daemon.json, rather than in a log. */
+async function withDaemonJson(
+  known: InstanceConfig,
+  configFile: string | undefined,
+  isRunning: boolean,
+): Promise<InstanceConfig> {
+  const { daemonJsonPath, readDaemonJson } = await import("#daemon/daemon-json.ts");
+  const wanted = configFile === undefined ? known : { ...known, configFile: resolvePath(configFile) };
+  if (isRunning) {
+    if (daemonJsonPath(wanted) === daemonJsonPath(known)) return known;
+    throw new GantryError(
+      "conflict",
+      `Gantry "${known.name}" runs with ${daemonJsonPath(known)}. To use another file, run \`gantry down\` first.`,
+    );
+  }
+  for (const warning of readDaemonJson(wanted).warnings) process.stderr.write(`Warning: ${warning}\n`);
+  return configFile === undefined ? known : setConfigFile(known, resolvePath(configFile));
+}
+
 /** `gantry up`: installs, starts, waits, deploys the sample, says what it did. Safe to run again. */
 export async function up(options: UpOptions): Promise<void> {
   requireRoot("up");
@@ -77,8 +98,10 @@ export async function up(options: UpOptions): Promise<void> {
   const missing = missingPackages();
   if (missing.length > 0) await progress.step(`install ${missing.join(", ")}`, () => installPackages(missing));
 
-  const { config, created } = loadOrCreateInstance(options.name, options.root);
-  const before = runningDaemons(config);
+  const known = loadOrCreateInstance(options.name, options.root);
+  const { created } = known;
+  const before = runningDaemons(known.config);
+  const config = await withDaemonJson(known.config, options.configFile, before.node !== undefined);
   const wasUp = daemonNames.every((name) => before[name] !== undefined);
   if (wasUp) {
     const kube = new KubeRequester(config);
