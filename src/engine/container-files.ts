@@ -17,6 +17,7 @@ import type { Container } from "./container.ts";
 import type { CommitOptions, CopyInOptions } from "./engine.ts";
 import type { EventLog } from "./event-log.ts";
 import { words } from "./image-config-merge.ts";
+import type { Launcher } from "./launcher.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { resolveUser } from "./passwd.ts";
 import { resolveInRoot } from "./rooted.ts";
@@ -25,6 +26,7 @@ export interface ContainerFilesParts {
   images: ImageService;
   volumes: VolumeStore;
   lifecycle: Lifecycle;
+  launcher: Launcher;
   events: EventLog;
   clock: Clock;
 }
@@ -47,8 +49,8 @@ export class ContainerFiles {
   async #open(container: Container): Promise<{ rootfs: string; done: () => Promise<void> }> {
     if (container.isRunning) return { rootfs: `/proc/${container.state.Pid}/root`, done: async () => {} };
     return this.#lock.run(container.id, async () => {
-      const { images, volumes, lifecycle } = this.#parts;
-      const rootfs = lifecycle.rootfs(container);
+      const { images, volumes, launcher } = this.#parts;
+      const rootfs = launcher.rootfs(container);
       const count = this.#users.get(container.id) ?? 0;
       if (count === 0) {
         const snapshot = await images.snapshots.get(container.id);

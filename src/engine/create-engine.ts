@@ -22,6 +22,7 @@ import { type EngineDefaults, engineDefaults, type EngineOptions } from "./engin
 import { EventLog } from "./event-log.ts";
 import { ExecApi } from "./exec-api.ts";
 import { createImagesApi, type RegistryPort } from "./images-api.ts";
+import { Launcher } from "./launcher.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { createNetworksApi } from "./networks-api.ts";
 import { EnginePodRuntime } from "./pod-runtime.ts";
@@ -63,24 +64,14 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
     { runDir: options.runDir },
     { store: sandboxStore, network: networking.pods, clock, log },
   );
-  const lifecycle = new Lifecycle(
-    { runDir: options.runDir, cgroupParent: options.cgroupParent, defaults },
-    {
-      log,
-      clock,
-      tasks,
-      store,
-      runtime,
-      images,
-      volumes,
-      network,
-      events,
-      sandbox: (id) => sandboxes.join(id),
-    },
+  const launcher = new Launcher(
+    { cgroupParent: options.cgroupParent, defaults },
+    { store, runtime, images, volumes, network, sandbox: (id) => sandboxes.join(id) },
   );
+  const lifecycle = new Lifecycle({ log, clock, tasks, store, runtime, images, volumes, events, launcher });
   const creator = new ContainerCreator({ store, images, volumes, networks, events, lifecycle, clock, defaults });
-  const files = new ContainerFiles({ images, volumes, lifecycle, events, clock });
-  const execs = new ExecApi({ store, lifecycle, runtime, clock, tasks });
+  const files = new ContainerFiles({ images, volumes, lifecycle, launcher, events, clock });
+  const execs = new ExecApi({ store, lifecycle, launcher, runtime, clock, tasks });
   const system = { store, images, volumes, runtime, clock };
   const containers = createContainersApi({
     store,
@@ -100,7 +91,20 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
   });
   const pods = new EnginePodRuntime(
     { version: options.version, root: options.root, cgroupParent: options.cgroupParent },
-    { containers: store, creator, lifecycle, execs, sandboxes, sandboxStore, runtime, images, registry, events, clock },
+    {
+      containers: store,
+      creator,
+      lifecycle,
+      launcher,
+      execs,
+      sandboxes,
+      sandboxStore,
+      runtime,
+      images,
+      registry,
+      events,
+      clock,
+    },
   );
 
   networks.onEvent(({ action, networkId, networkName, driver, containerId }) => {

@@ -10,12 +10,14 @@ import { parseDetachKeys } from "./detach-keys.ts";
 import type { ExecStartOptions, StreamSession } from "./engine.ts";
 import { execPlan } from "./exec-plan.ts";
 import { ExecSession } from "./exec-session.ts";
+import type { Launcher } from "./launcher.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { ProcessSession } from "./stream-session.ts";
 
 export interface ExecApiParts {
   store: ContainerStore;
   lifecycle: Lifecycle;
+  launcher: Launcher;
   runtime: ContainerRuntimePort;
   clock: Clock;
   tasks: TaskGroup;
@@ -83,7 +85,7 @@ export class ExecApi {
     const stdin = isAttached && body.AttachStdin === true;
     const command = (body.Cmd ?? []).join(" ");
     try {
-      const plan = execPlan(container, lifecycle.rootfs(container), {
+      const plan = execPlan(container, this.#parts.launcher.rootfs(container), {
         ...body,
         ...(options.consoleSize === undefined ? {} : { ConsoleSize: [...options.consoleSize] }),
       });
@@ -106,9 +108,11 @@ export class ExecApi {
       await live.connect(handle.streams);
       if (!isAttached) {
         tasks.run(`exec ${session.id.slice(0, 12)}`, async (signal) => {
-          signal.addEventListener("abort", () => live.close(), { once: true });
+          const close = (): void => live.close();
+          signal.addEventListener("abort", close, { once: true });
           // Read so that the process never waits for room.
           for await (const _ of live.output) continue;
+          signal.removeEventListener("abort", close);
         });
         return undefined;
       }

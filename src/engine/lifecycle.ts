@@ -1,41 +1,22 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import type { ContainerRuntimePort, ExitFacts, NamespacePlan } from "#api/container-runtime.ts";
+import { rm } from "node:fs/promises";
+import type { ContainerRuntimePort, ExitFacts } from "#api/container-runtime.ts";
 import type { Clock } from "#base/clock.ts";
 import { errorMessage, GantryError, hasCode } from "#base/errors.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
 import type { Logger } from "#base/log.ts";
 import type { TaskGroup } from "#base/task-group.ts";
-import { mount, unmount } from "#host/mount.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { VolumeStore } from "#volume/volume-store.ts";
 import { containerAttributes } from "./container-attributes.ts";
 import type { Container, ContainerChange } from "./container.ts";
-import type { ContainerNetwork } from "./container-network.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { parseSignal } from "./create-validation.ts";
 import type { EventLog } from "./event-log.ts";
 import { HealthMonitor } from "./health-monitor.ts";
-import { launchPlan } from "./launch-plan.ts";
-import { linkEnvironment } from "./link-environment.ts";
-import { logPlan } from "./log-plan.ts";
+import type { Launcher } from "./launcher.ts";
 import { nextRestart } from "./restart-policy.ts";
 import { launchFailure } from "./start-failure.ts";
 import { parseTime, rfc3339, zeroTime } from "./timestamps.ts";
-import type { EngineDefaults } from "./engine-options.ts";
-
-export interface LifecycleOptions {
-  runDir: string;
-  cgroupParent: string;
-  defaults: EngineDefaults;
-}
-
-/** What a pod's sandbox gives to its containers. */
-export interface SandboxJoin {
-  netnsPath: string | undefined;
-  namespaces: Omit<NamespacePlan, "network">;
-  shmPath: string | undefined;
-}
 
 export interface LifecycleParts {
   log: Logger;
@@ -45,23 +26,18 @@ export interface LifecycleParts {
   runtime: ContainerRuntimePort;
   images: ImageService;
   volumes: VolumeStore;
-  network: ContainerNetwork;
   events: EventLog;
-  /** The sandbox of a pod container; throws when it is not there. */
-  sandbox: (sandboxId: string) => SandboxJoin;
+  launcher: Launcher;
 }
 
 const killWaitMs = 10_000;
-const mebibyte = 1024 * 1024;
 
 /** Starts, ends and removes containers. Whatever changes one runs under its lock; waiting for its end does not. */
 export class Lifecycle {
   readonly lock = new KeyedLock();
-  readonly #options: LifecycleOptions;
   readonly #parts: LifecycleParts;
 
-  constructor(options: LifecycleOptions, parts: LifecycleParts) {
-    this.#options = options;
+  constructor(parts: LifecycleParts) {
     this.#parts = parts;
     const off = parts.runtime.onOom((id) => this.#outOfMemory(id));
     parts.tasks.signal.addEventListener("abort", off, { once: true });
@@ -94,7 +70,7 @@ export class Lifecycle {
     const { record, state } = container;
     container.stopRequested = false;
     try {
-      const { pid } = await this.#bringUp(container);
+      const { pid } = await this.#parts.launcher.bringUp(container);
       Object.assign(state, {
         Running: true,
         Restarting: false,
@@ -125,7 +101,7 @@ export class Lifecycle {
     container.health?.stop();
     container.health = undefined;
     delete state.Health;
-    await this.#takeDown(container).catch((cause: unknown) => {
+    await this.#parts.launcher.takeDown(container).catch((cause: unknown) => {
       this.#parts.log.error("A container that could not start was not cleaned up.", {
         container: container.id,
         error: cause,
@@ -149,118 +125,13 @@ export class Lifecycle {
     throw failure.error;
   }
 
-  async #bringUp(container: Container): Promise<{ pid: number }> {
-    const { images, network, runtime, volumes } = this.#parts;
-    const { record, hostConfig } = container;
-    const sandboxId = record.Gantry.pod?.sandboxId;
-    const snapshot = await images.snapshots.get(container.id);
-    if (snapshot === undefined) throw new GantryError("internal", `the root file system of ${container.id} is missing`);
-    const rootfs = images.snapshots.mount(snapshot);
-    for (const point of Object.values(record.MountPoints)) {
-      if (point.Type === "volume") await volumes.acquire(point.Name as string, container.id);
-      else if (point.Type === "bind") await makeBindSource(point);
-    }
-    const join = sandboxId === undefined ? await this.#join(container) : this.#parts.sandbox(sandboxId);
-    const shared = hostConfig.NetworkMode?.startsWith("container:")
-      ? this.#parts.store.resolve(hostConfig.NetworkMode.slice("container:".length)).record
-      : undefined;
-    if (shared !== undefined) {
-      record.HostnamePath = shared.HostnamePath;
-      record.HostsPath = shared.HostsPath;
-      record.ResolvConfPath = shared.ResolvConfPath;
-    } else if (sandboxId === undefined) {
-      await Promise.all([
-        writeFile(record.HostnamePath, `${record.Config.Hostname}\n`),
-        writeFile(record.HostsPath, ""),
-        writeFile(record.ResolvConfPath, network.resolvConf(container)),
-      ]);
-    }
-    const plan = launchPlan({
-      container,
-      rootfs,
-      netnsPath: join.netnsPath,
-      linkEnv: sandboxId === undefined ? linkEnvironment(network.links(container)) : [],
-      cgroupParent: this.#options.cgroupParent,
-      namespaces: join.namespaces,
-      shmPath: join.shmPath,
-      log: logPlan(container, this.#options.defaults),
-      defaultUlimits: this.#options.defaults.ulimits,
-      defaultInit: this.#options.defaults.init && !container.isPod,
-    });
-    // The interface is plumbed while the runtime sets the process up: they need the same namespace, not each other.
-    const [created, connected] = await Promise.allSettled([
-      runtime.create(plan),
-      sandboxId === undefined ? this.#connect(container, hostConfig.NetworkMode) : Promise.resolve(),
-    ]);
-    if (connected.status === "rejected") throw connected.reason;
-    if (created.status === "rejected") throw created.reason;
-    // A set's iteration also meets what is added meanwhile.
-    for (const attach of container.pendingAttach) {
-      container.pendingAttach.delete(attach);
-      await attach();
-    }
-    return created.value;
-  }
-
-  async #connect(container: Container, mode: string | undefined): Promise<void> {
-    const { network } = this.#parts;
-    await network.connectAll(container);
-    if (mode?.startsWith("container:")) return;
-    network.writeHosts(container);
-  }
-
-  /** The namespaces of a docker container, by its modes. */
-  async #join(container: Container): Promise<SandboxJoin> {
-    const { hostConfig } = container;
-    const { path } = await this.#parts.network.prepare(container);
-    const of = (mode: string, what: string): { kind: "path"; path: string; id: string } => {
-      const other = this.#parts.store.resolve(mode.slice("container:".length));
-      if (!other.isRunning)
-        throw new GantryError(
-          "conflict",
-          `cannot join ${what.toUpperCase()} namespace of a non running container: container ${other.id} is not running`,
-        );
-      return { kind: "path", path: `/proc/${other.state.Pid}/ns/${what}`, id: other.id };
-    };
-    const pid = hostConfig.PidMode ?? "";
-    const ipc = hostConfig.IpcMode ?? "";
-    const ipcOther = ipc.startsWith("container:") ? of(ipc, "ipc") : undefined;
-    let shmPath: string | undefined;
-    if (ipc === "host") shmPath = "/dev/shm";
-    else if (ipcOther !== undefined) shmPath = this.#shmPath(ipcOther.id);
-    else if (ipc === "shareable") shmPath = await this.#makeShm(container);
-    return {
-      netnsPath: path,
-      shmPath,
-      namespaces: {
-        pid: pid === "host" ? { kind: "host" } : pid.startsWith("container:") ? of(pid, "pid") : { kind: "new" },
-        ipc: ipc === "host" ? { kind: "host" } : (ipcOther ?? { kind: "new" }),
-        uts: hostConfig.UTSMode === "host" ? { kind: "host" } : { kind: "new" },
-        cgroup: hostConfig.CgroupnsMode === "private" ? { kind: "new" } : { kind: "host" },
-      },
-    };
-  }
-
-  #shmPath(id: string): string {
-    return join(this.#parts.store.folder(id), "mounts", "shm");
-  }
-
-  async #makeShm(container: Container): Promise<string> {
-    const path = this.#shmPath(container.id);
-    await mkdir(path, { recursive: true });
-    while (unmount(path)) continue;
-    const size = container.hostConfig.ShmSize || 64 * mebibyte;
-    mount({ source: "shm", target: path, type: "tmpfs", flags: 2 | 4 | 8, data: `mode=1777,size=${size}` });
-    return path;
-  }
-
   #startHealth(container: Container): void {
     container.health?.stop();
     container.health = HealthMonitor.for(container, {
       clock: this.#parts.clock,
       tasks: this.#parts.tasks,
       runtime: this.#parts.runtime,
-      rootfs: () => this.rootfs(container),
+      rootfs: () => this.#parts.launcher.rootfs(container),
       onChange: async (status) => {
         if (status !== undefined) this.emit(container, `health_status: ${status}`);
         await this.#parts.store.save(container);
@@ -269,23 +140,19 @@ export class Lifecycle {
     });
   }
 
-  /** Where a container's root is mounted. */
-  rootfs(container: Container): string {
-    return join(this.#parts.images.snapshots.root, container.id, "merged");
-  }
-
   // ---- the end of a process
 
   #watch(container: Container): void {
     const { runtime, tasks } = this.#parts;
     const { signal } = tasks;
-    const stopped = new Promise<undefined>((resolve) => {
-      if (signal.aborted) resolve(undefined);
-      else signal.addEventListener("abort", () => resolve(undefined), { once: true });
-    });
+    const stopped = Promise.withResolvers<undefined>();
+    const onStop = (): void => stopped.resolve(undefined);
+    if (signal.aborted) onStop();
+    else signal.addEventListener("abort", onStop, { once: true });
     const startedAt = container.state.StartedAt;
     tasks.run(`exit of ${container.id.slice(0, 12)}`, async () => {
-      const exit = await Promise.race([runtime.exited(container.id), stopped]);
+      const exit = await Promise.race([runtime.exited(container.id), stopped.promise]);
+      signal.removeEventListener("abort", onStop);
       if (exit === undefined) return;
       await this.lock.run(container.id, async () => {
         // Another process has taken its place when a start failed half-way.
@@ -302,7 +169,7 @@ export class Lifecycle {
     // A file's time is some milliseconds behind the clock.
     const finishedAt = Math.max(exit.finishedAt || clock.now(), parseTime(state.StartedAt));
     const ranMs = finishedAt - parseTime(state.StartedAt);
-    await this.#takeDown(container).catch((error: unknown) => {
+    await this.#parts.launcher.takeDown(container).catch((error: unknown) => {
       log.error("A container that ended was not cleaned up wholly.", { container: container.id, error });
     });
     const isOom = exit.oomKilled || state.OOMKilled;
@@ -333,19 +200,6 @@ export class Lifecycle {
     container.changes.emit("exited");
     if (delay !== undefined) this.#restartLater(container, delay);
     else if (hostConfig.AutoRemove === true) await this.#remove(container, { volumes: true });
-  }
-
-  /** Takes the process's surroundings away. Safe to repeat, and for what was never there. */
-  async #takeDown(container: Container): Promise<void> {
-    const { images, network, runtime, volumes } = this.#parts;
-    const isPod = container.isPod;
-    for (const exec of container.execs.values()) exec.containerEnded();
-    await Promise.all([runtime.delete(container.id), isPod ? undefined : network.release(container)]);
-    images.snapshots.unmount(container.id);
-    if (container.hostConfig.IpcMode === "shareable") while (unmount(this.#shmPath(container.id))) continue;
-    for (const point of Object.values(container.record.MountPoints)) {
-      if (point.Type === "volume") await volumes.release(point.Name as string, container.id);
-    }
   }
 
   #restartLater(container: Container, delayMs: number): void {
@@ -556,7 +410,7 @@ export class Lifecycle {
     container.record.Gantry.removeVolumes = options.volumes;
     try {
       await store.save(container);
-      await this.#takeDown(container);
+      await this.#parts.launcher.takeDown(container);
       await images.snapshots.remove(container.id);
       if (options.volumes) await this.#removeVolumes(container);
       const logFolder = container.record.LogPath;
@@ -636,7 +490,7 @@ export class Lifecycle {
           found.state === "exited" ? found.exit : { exitCode: 255, oomKilled: false, finishedAt: clock.now() };
         return this.#exited(container, exit);
       }
-      await this.#takeDown(container);
+      await this.#parts.launcher.takeDown(container);
       if (hostConfig.AutoRemove === true && record.HasBeenStartedBefore)
         return this.#remove(container, { volumes: true });
       const wasRestarting = state.Restarting;
@@ -657,18 +511,4 @@ export class Lifecycle {
 
 function isAnonymous(point: { Name?: string; Spec?: { Source?: string } }): boolean {
   return /^[a-f0-9]{64}$/.test(point.Name ?? "") && (point.Spec?.Source ?? "") === "";
-}
-
-async function makeBindSource(point: { Source: string; Spec?: unknown }): Promise<void> {
-  if (point.Spec !== undefined) return;
-  await mkdir(point.Source, { recursive: true, mode: 0o755 }).catch((error: NodeJS.ErrnoException) => {
-    // A file, a socket or a device is a good source, too.
-    if (error.code !== "EEXIST") {
-      throw new GantryError(
-        "internal",
-        `error while creating mount source path '${point.Source}': mkdir ${point.Source}: ${error.code === "ENOTDIR" ? "not a directory" : error.message}`,
-        { cause: error },
-      );
-    }
-  });
 }

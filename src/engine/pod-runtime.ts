@@ -32,6 +32,7 @@ import type { EventLog } from "./event-log.ts";
 import type { ExecApi } from "./exec-api.ts";
 import { execPlan } from "./exec-plan.ts";
 import { imageUsers, type RegistryPort } from "./images-api.ts";
+import type { Launcher } from "./launcher.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { createBodyOf, podCgroup, resourcesOf } from "./pod-container-config.ts";
 import type { Sandboxes } from "./sandboxes.ts";
@@ -50,6 +51,7 @@ export interface PodRuntimeParts {
   containers: ContainerStore;
   creator: ContainerCreator;
   lifecycle: Lifecycle;
+  launcher: Launcher;
   execs: ExecApi;
   sandboxes: Sandboxes;
   sandboxStore: SandboxStore;
@@ -251,7 +253,7 @@ export class EnginePodRuntime implements PodRuntime {
     timeoutSeconds: number,
   ): Promise<{ exitCode: number; stdout: Uint8Array; stderr: Uint8Array }> {
     const container = this.#running(id);
-    const plan = execPlan(container, this.#parts.lifecycle.rootfs(container), { Cmd: command });
+    const plan = execPlan(container, this.#parts.launcher.rootfs(container), { Cmd: command });
     const timeoutMs = timeoutSeconds > 0 ? timeoutSeconds * 1000 : 2 ** 31 - 1;
     const { code, stdout, stderr } = await this.#parts.runtime.execSync(id, plan, { timeoutMs });
     return { exitCode: code, stdout, stderr };

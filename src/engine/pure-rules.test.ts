@@ -138,13 +138,6 @@ test("names: always fresh, and only what docker takes", () => {
 });
 
 test("whatever a create request holds, it is taken or refused with a code, never broken on", () => {
-  const value = fc.oneof(
-    fc.string(),
-    fc.integer(),
-    fc.boolean(),
-    fc.constant(null),
-    fc.array(fc.string(), { maxLength: 2 }),
-  );
   const host = fc.record(
     {
       Memory: fc.integer(),

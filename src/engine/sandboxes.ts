@@ -15,7 +15,7 @@ import { formatHosts, type HostsEntry } from "#network/hosts-file.ts";
 import type { PodNetwork } from "#network/pod-network.ts";
 import { formatResolvConf } from "#network/resolv-conf.ts";
 import { hostResolvConf } from "./container-network.ts";
-import type { SandboxJoin } from "./lifecycle.ts";
+import type { SandboxJoin } from "./launcher.ts";
 import { findHolder, isHolder, startHolder, stopHolder } from "./pid-holder.ts";
 import type { SandboxRecord, SandboxStore } from "./sandbox-store.ts";
 

@@ -1,0 +1,193 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { ContainerRuntimePort, NamespacePlan } from "#api/container-runtime.ts";
+import { GantryError } from "#base/errors.ts";
+import { mount, unmount } from "#host/mount.ts";
+import type { ImageService } from "#image/image-service.ts";
+import type { VolumeStore } from "#volume/volume-store.ts";
+import type { Container } from "./container.ts";
+import type { ContainerNetwork } from "./container-network.ts";
+import type { ContainerStore } from "./container-store.ts";
+import type { EngineDefaults } from "./engine-options.ts";
+import { launchPlan } from "./launch-plan.ts";
+import { linkEnvironment } from "./link-environment.ts";
+import { logPlan } from "./log-plan.ts";
+
+export interface LauncherOptions {
+  cgroupParent: string;
+  defaults: EngineDefaults;
+}
+
+/** What a pod's sandbox gives to its containers. */
+export interface SandboxJoin {
+  netnsPath: string | undefined;
+  namespaces: Omit<NamespacePlan, "network">;
+  shmPath: string | undefined;
+}
+
+export interface LauncherParts {
+  store: ContainerStore;
+  runtime: ContainerRuntimePort;
+  images: ImageService;
+  volumes: VolumeStore;
+  network: ContainerNetwork;
+  /** The sandbox of a pod container; throws when it is not there. */
+  sandbox: (sandboxId: string) => SandboxJoin;
+}
+
+const mebibyte = 1024 * 1024;
+
+/** Puts a container's process into its surroundings, and takes these away again. Knows nothing of states. */
+export class Launcher {
+  readonly #options: LauncherOptions;
+  readonly #parts: LauncherParts;
+
+  constructor(options: LauncherOptions, parts: LauncherParts) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /** Where a container's root is mounted. */
+  rootfs(container: Container): string {
+    return join(this.#parts.images.snapshots.root, container.id, "merged");
+  }
+
+  /** Root, volumes, namespaces, interface, process: all but letting it go. A failure leaves that to `takeDown`. */
+  async bringUp(container: Container): Promise<{ pid: number }> {
+    const { images, network, runtime, volumes } = this.#parts;
+    const { record, hostConfig } = container;
+    const sandboxId = record.Gantry.pod?.sandboxId;
+    const snapshot = await images.snapshots.get(container.id);
+    if (snapshot === undefined) throw new GantryError("internal", `the root file system of ${container.id} is missing`);
+    const rootfs = images.snapshots.mount(snapshot);
+    for (const point of Object.values(record.MountPoints)) {
+      if (point.Type === "volume") await volumes.acquire(point.Name as string, container.id);
+      else if (point.Type === "bind") await makeBindSource(point);
+    }
+    const join = sandboxId === undefined ? await this.#join(container) : this.#parts.sandbox(sandboxId);
+    const shared = hostConfig.NetworkMode?.startsWith("container:")
+      ? this.#parts.store.resolve(hostConfig.NetworkMode.slice("container:".length)).record
+      : undefined;
+    if (shared !== undefined) {
+      record.HostnamePath = shared.HostnamePath;
+      record.HostsPath = shared.HostsPath;
+      record.ResolvConfPath = shared.ResolvConfPath;
+    } else if (sandboxId === undefined) {
+      await Promise.all([
+        writeFile(record.HostnamePath, `${record.Config.Hostname}\n`),
+        writeFile(record.HostsPath, ""),
+        writeFile(record.ResolvConfPath, network.resolvConf(container)),
+      ]);
+    }
+    const plan = launchPlan({
+      container,
+      rootfs,
+      netnsPath: join.netnsPath,
+      linkEnv: sandboxId === undefined ? linkEnvironment(network.links(container)) : [],
+      cgroupParent: this.#options.cgroupParent,
+      namespaces: join.namespaces,
+      shmPath: join.shmPath,
+      log: logPlan(container, this.#options.defaults),
+      defaultUlimits: this.#options.defaults.ulimits,
+      defaultInit: this.#options.defaults.init && !container.isPod,
+    });
+    // The interface is plumbed while the runtime sets the process up: they need the same namespace, not each other.
+    const [created, connected] = await Promise.allSettled([
+      runtime.create(plan),
+      sandboxId === undefined ? this.#connect(container, hostConfig.NetworkMode) : Promise.resolve(),
+    ]);
+    if (connected.status === "rejected") throw connected.reason;
+    if (created.status === "rejected") throw created.reason;
+    // A set's iteration also meets what is added meanwhile.
+    for (const attach of container.pendingAttach) {
+      container.pendingAttach.delete(attach);
+      await attach();
+    }
+    return created.value;
+  }
+
+  async #connect(container: Container, mode: string | undefined): Promise<void> {
+    const { network } = this.#parts;
+    await network.connectAll(container);
+    if (mode?.startsWith("container:")) return;
+    network.writeHosts(container);
+  }
+
+  /** The namespaces of a docker container, by its modes. */
+  async #join(container: Container): Promise<SandboxJoin> {
+    const { hostConfig } = container;
+    const { path } = await this.#parts.network.prepare(container);
+    const of = (mode: string, what: string): { kind: "path"; path: string; id: string } => {
+      const other = this.#parts.store.resolve(mode.slice("container:".length));
+      if (!other.isRunning)
+        throw new GantryError(
+          "conflict",
+          `cannot join ${what.toUpperCase()} namespace of a non running container: container ${other.id} is not running`,
+        );
+      if (what === "ipc" && other.hostConfig.IpcMode !== "shareable") {
+        throw new GantryError(
+          "invalid",
+          `can't join IPC of container ${other.id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
+        );
+      }
+      return { kind: "path", path: `/proc/${other.state.Pid}/ns/${what}`, id: other.id };
+    };
+    const pid = hostConfig.PidMode ?? "";
+    const ipc = hostConfig.IpcMode ?? "";
+    const ipcOther = ipc.startsWith("container:") ? of(ipc, "ipc") : undefined;
+    let shmPath: string | undefined;
+    if (ipc === "host") shmPath = "/dev/shm";
+    else if (ipcOther !== undefined) shmPath = this.#shmPath(ipcOther.id);
+    else if (ipc === "shareable") shmPath = await this.#makeShm(container);
+    return {
+      netnsPath: path,
+      shmPath,
+      namespaces: {
+        pid: pid === "host" ? { kind: "host" } : pid.startsWith("container:") ? of(pid, "pid") : { kind: "new" },
+        ipc: ipc === "host" ? { kind: "host" } : (ipcOther ?? { kind: "new" }),
+        uts: hostConfig.UTSMode === "host" ? { kind: "host" } : { kind: "new" },
+        cgroup: hostConfig.CgroupnsMode === "private" ? { kind: "new" } : { kind: "host" },
+      },
+    };
+  }
+
+  #shmPath(id: string): string {
+    return join(this.#parts.store.folder(id), "mounts", "shm");
+  }
+
+  async #makeShm(container: Container): Promise<string> {
+    const path = this.#shmPath(container.id);
+    await mkdir(path, { recursive: true });
+    while (unmount(path)) continue;
+    const size = container.hostConfig.ShmSize || 64 * mebibyte;
+    mount({ source: "shm", target: path, type: "tmpfs", flags: 2 | 4 | 8, data: `mode=1777,size=${size}` });
+    return path;
+  }
+
+  /** Takes the process's surroundings away. Safe to repeat, and for what was never there. */
+  async takeDown(container: Container): Promise<void> {
+    const { images, network, runtime, volumes } = this.#parts;
+    const isPod = container.isPod;
+    for (const exec of container.execs.values()) exec.containerEnded();
+    await Promise.all([runtime.delete(container.id), isPod ? undefined : network.release(container)]);
+    images.snapshots.unmount(container.id);
+    if (container.hostConfig.IpcMode === "shareable") while (unmount(this.#shmPath(container.id))) continue;
+    for (const point of Object.values(container.record.MountPoints)) {
+      if (point.Type === "volume") await volumes.release(point.Name as string, container.id);
+    }
+  }
+}
+
+async function makeBindSource(point: { Source: string; Spec?: unknown }): Promise<void> {
+  if (point.Spec !== undefined) return;
+  await mkdir(point.Source, { recursive: true, mode: 0o755 }).catch((error: NodeJS.ErrnoException) => {
+    // A file, a socket or a device is a good source, too.
+    if (error.code !== "EEXIST") {
+      throw new GantryError(
+        "internal",
+        `error while creating mount source path '${point.Source}': mkdir ${point.Source}: ${error.code === "ENOTDIR" ? "not a directory" : error.message}`,
+        { cause: error },
+      );
+    }
+  });
+}
