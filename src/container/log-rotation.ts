@@ -1,8 +1,9 @@
 import { renameSync, rmSync, statSync } from "node:fs";
 import type { LogPlan } from "#api/container-runtime.ts";
 
-/** How often sizes are looked at: a log may grow over its limit by what is written in between. */
-const periodMs = 1_000;
+/** How often sizes are looked at: seldom while logs grow slowly, often enough that a fast one keeps its limit. */
+const slowestMs = 1_000;
+const fastestMs = 20;
 
 /**
  * Keeps logs below their size: moves a full one aside (`path.1`, `path.2`, …) and lets conmon open a new one.
@@ -10,7 +11,7 @@ const periodMs = 1_000;
  */
 export class LogRotation {
   readonly #reopen: (id: string) => void;
-  readonly #logs = new Map<string, LogPlan>();
+  readonly #logs = new Map<string, { log: LogPlan; size: number; lookedAt: number }>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(reopen: (id: string) => void) {
@@ -19,9 +20,8 @@ export class LogRotation {
 
   add(id: string, log: LogPlan): void {
     if (log.format === "none" || log.maxSize <= 0) return;
-    this.#logs.set(id, log);
-    this.#timer ??= setInterval(() => this.#look(), periodMs);
-    this.#timer.unref();
+    this.#logs.set(id, { log, size: 0, lookedAt: performance.now() });
+    if (this.#timer === undefined) this.#wait(fastestMs);
   }
 
   remove(id: string): void {
@@ -30,17 +30,37 @@ export class LogRotation {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     this.#timer = undefined;
   }
 
-  #look(): void {
-    for (const [id, log] of this.#logs) {
-      const size = statSync(log.path, { throwIfNoEntry: false })?.size ?? 0;
-      if (size < log.maxSize) continue;
-      rotate(log.path, Math.max(1, log.maxFiles));
-      this.#reopen(id);
+  #wait(ms: number): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      const next = this.#look();
+      if (this.#logs.size > 0) this.#wait(next);
+    }, ms);
+    this.#timer.unref();
+  }
+
+  /** Rotates what is full; gives the time after which the fastest log may be half way to its limit. */
+  #look(): number {
+    let next = slowestMs;
+    const now = performance.now();
+    for (const [id, entry] of this.#logs) {
+      const { log } = entry;
+      let size = statSync(log.path, { throwIfNoEntry: false })?.size ?? 0;
+      const rate = Math.max(0, size - entry.size) / Math.max(1, now - entry.lookedAt);
+      if (size >= log.maxSize) {
+        rotate(log.path, Math.max(1, log.maxFiles));
+        this.#reopen(id);
+        size = 0;
+      }
+      entry.size = size;
+      entry.lookedAt = now;
+      if (rate > 0) next = Math.min(next, (log.maxSize - size) / rate / 2);
     }
+    return Math.max(fastestMs, next);
   }
 }
 
