@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { listMounts } from "#host/mount.ts";
@@ -12,6 +12,8 @@ after(async () => {
   await removeAll(place);
   assert.deepEqual(leftovers(place), []);
 });
+
+const listFolder = (path: string): string[] => (existsSync(path) ? readdirSync(path) : []);
 
 /** Runs an engine at work in a process of its own and kills that after `ms`; returns what it had said by then. */
 async function workUntilKilled(ms: number): Promise<Map<string, string>> {
@@ -51,6 +53,15 @@ test("killed at any point, the engine finds what it had acknowledged, and remove
       const state = listed.get(name)?.State;
       if (word === "created") assert.ok(state !== undefined, `${name} was created`);
       if (word === "started") assert.equal(state, "running", `${name} was started, killed after ${ms} ms`);
+      if (word === "pod") {
+        assert.equal((await engine.pods.podSandboxStatus(name)).state, "ready");
+        const inside = (await engine.pods.listContainers()).filter((container) => container.sandboxId === name);
+        assert.deepEqual(
+          inside.map((container) => container.state),
+          ["running"],
+        );
+      }
+      if (word === "gone") await assert.rejects(engine.pods.podSandboxStatus(name), { code: "not-found" });
       if (word === "removed") assert.equal(state, undefined, `${name} was removed`);
     }
     const alive = [...listed.values()].filter(({ State }) => State === "running");
@@ -60,6 +71,11 @@ test("killed at any point, the engine finds what it had acknowledged, and remove
       assert.ok(session);
       assert.match((await collect(session)).stdout, /^root:/, `${ms} ms`);
     }
+    const sandboxes = await engine.pods.listPodSandboxes();
+    const ready = sandboxes.filter(({ state }) => state === "ready").map(({ id }) => id);
+    assert.deepEqual(new Set(listFolder(join(runDir, "sandboxes"))), new Set(ready));
+    for (const { id } of sandboxes) await engine.pods.removePodSandbox(id);
+    assert.deepEqual(await engine.pods.listContainers(), []);
     const ids = new Set([...listed.values()].map(({ Id }) => Id));
     assert.deepEqual(new Set(readdirSync(join(root, "containers"))), ids);
     assert.deepEqual(new Set(readdirSync(join(root, "images/snapshots"))), ids);

@@ -252,6 +252,22 @@ test("network none has only a loopback, host has the machine's, container: anoth
   for (const id of [none.id, host.id, first, second.id]) await forget(id);
 });
 
+test("processes, memory and names can be another's: pid, ipc, uts", async () => {
+  const donor = await sleeper("donor", { HostConfig: { IpcMode: "shareable" } });
+  await exec(donor, "sh", "-c", "echo shared > /dev/shm/x");
+  const guest = await runContainer(engine, {
+    Cmd: ["sh", "-c", "cat /dev/shm/x; ps | grep -c 'sleep 100[0]'"],
+    HostConfig: { IpcMode: "container:donor", PidMode: "container:donor" },
+  });
+  assert.equal(guest.stdout, "shared\n1\n");
+  const { Id } = await engine.containers.create(undefined, {
+    Image: image,
+    HostConfig: { IpcMode: `container:${guest.id}` },
+  });
+  await assert.rejects(engine.containers.start(Id), { code: "conflict" });
+  for (const id of [donor, guest.id, Id]) await forget(id);
+});
+
 test("volumes keep what is written, binds show the machine's, --volumes-from another's, tmpfs nothing", async () => {
   const folder = join(place.base, "bound");
   mkdirSync(folder);

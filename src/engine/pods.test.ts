@@ -3,15 +3,9 @@ import { readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { after, before, test } from "node:test";
-import type {
-  ContainerSecurity,
-  PodContainerConfig,
-  PodRuntime,
-  PodSandboxConfig,
-  RuntimeEvent,
-} from "#api/pod-runtime.ts";
-import { newUid } from "#base/ids.ts";
+import type { PodContainerConfig, PodRuntime, PodSandboxConfig, RuntimeEvent } from "#api/pod-runtime.ts";
 import type { Engine } from "./engine.ts";
+import { plainSecurity, podContainer, podSandbox } from "./test-pods.ts";
 import { eventually, leftovers, newPlace, removeAll, startEngine, type TestEngine } from "./test-engine.ts";
 
 const place = newPlace(14);
@@ -31,60 +25,14 @@ after(async () => {
   assert.deepEqual(leftovers(place), []);
 });
 
-const security: ContainerSecurity = {
-  privileged: false,
-  supplementalGroups: [],
-  readOnlyRootFilesystem: false,
-  noNewPrivileges: false,
-  capabilitiesAdd: [],
-  capabilitiesDrop: [],
-  seccompProfile: "runtime/default",
-};
-
-function sandboxConfig(name: string, more: Partial<PodSandboxConfig> = {}): PodSandboxConfig {
-  const uid = newUid();
-  return {
-    metadata: { name, namespace: "default", uid, attempt: 0 },
-    hostname: name,
-    logDirectory: join(place.base, "pods", uid),
-    dns: { servers: ["10.100.0.10"], searches: ["default.svc.cluster.local"], options: ["ndots:5"] },
-    hostAliases: [{ ip: "1.2.3.4", hostnames: ["far"] }],
-    portMappings: [],
-    labels: { app: name },
-    annotations: {},
-    hostNetwork: false,
-    hostPid: false,
-    hostIpc: false,
-    shareProcessNamespace: false,
-    sysctls: {},
-    cgroupParent: `kubepods/besteffort/pod${uid}`,
-    ...more,
-  };
-}
+const security = plainSecurity;
+const sandboxConfig = (name: string, more: Partial<PodSandboxConfig> = {}): PodSandboxConfig =>
+  podSandbox(name, place.base, more);
 
 async function containerConfig(name: string, more: Partial<PodContainerConfig> = {}): Promise<PodContainerConfig> {
   const image = await pods.imageStatus("gantry/hello");
   assert.ok(image);
-  return {
-    metadata: { name, attempt: 0 },
-    imageId: image.id,
-    image: "gantry/hello",
-    command: ["sleep", "1000"],
-    args: [],
-    env: [],
-    mounts: [],
-    devices: [],
-    labels: {},
-    annotations: {},
-    logPath: `${name}/0.log`,
-    stdin: false,
-    stdinOnce: false,
-    tty: false,
-    stopSignal: "SIGKILL",
-    resources: {},
-    security,
-    ...more,
-  };
+  return podContainer(image.id, { metadata: { name, attempt: 0 }, ...more });
 }
 
 const sh = async (id: string, line: string): Promise<string> =>
