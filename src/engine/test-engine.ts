@@ -1,11 +1,12 @@
 /** For this folder's tests: a whole engine with real parts in folders, links, tables and cgroups of its own. */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLogger } from "#base/log.ts";
 import { GantryError } from "#base/errors.ts";
 import { ContainerRuntime } from "#container/container-runtime.ts";
+import { cgroupFolders } from "#host/cgroup.ts";
 import { listMounts, unmount } from "#host/mount.ts";
 import { ImageService } from "#image/image-service.ts";
 import { Networking } from "#network/networking.ts";
@@ -104,6 +105,15 @@ export async function removeAll(place: TestPlace): Promise<void> {
   networking.close();
   for (const { target } of listMounts().reverse()) if (target.startsWith(place.base)) while (unmount(target)) continue;
   rmSync(place.base, { recursive: true, force: true });
+  for (const folder of cgroupFolders(`gantry-t${place.index}`)) removeTree(folder);
+}
+
+/** Cgroups go by rmdir alone, the innermost first. */
+function removeTree(folder: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeTree(join(folder, entry.name));
+  }
+  rmdirSync(folder);
 }
 
 /** What a place must not leave behind. */
@@ -121,7 +131,7 @@ export function leftovers(place: TestPlace): string[] {
         return false;
       }
     });
-  return [...links, ...mounts, ...processes];
+  return [...links, ...mounts, ...processes, ...cgroupFolders(`gantry-t${place.index}`)];
 }
 
 /** All that a session says, by stream, until its end. */
