@@ -51,13 +51,11 @@ describe("the real kubectl", { skip: versions.length === 0 ? "no kubectl is inst
 
   before(async () => {
     at = await startTestServer();
-    await at.server
-      .client()
-      .create(ref("serviceaccounts"), {
-        apiVersion: "v1",
-        kind: "ServiceAccount",
-        metadata: { name: "default", namespace: "default" },
-      });
+    await at.server.client().create(ref("serviceaccounts"), {
+      apiVersion: "v1",
+      kind: "ServiceAccount",
+      metadata: { name: "default", namespace: "default" },
+    });
   });
   after(() => at.stop());
 
@@ -127,6 +125,25 @@ describe("the real kubectl", { skip: versions.length === 0 ? "no kubectl is inst
         await fails(["get", "deploy", name]),
         `Error from server (NotFound): deployments.apps "${name}" not found`,
       );
+    });
+
+    test(`${version}: server-side apply owns, conflicts, takes over and lets go`, async () => {
+      const mine = `${name}-ssa`;
+      const apply = ["apply", "--server-side", "-f", "-"];
+      assert.equal(
+        await ok(apply, deployment(mine, "  minReadySeconds: 3")),
+        `deployment.apps/${mine} serverside-applied\n`,
+      );
+      await ok(["scale", "deploy", mine, "--replicas=5"]);
+      const refused = await fails(apply, deployment(mine, "  minReadySeconds: 3"));
+      assert.match(
+        refused,
+        /Apply failed with 1 conflict: conflict with "kubectl.*" .*using apps\/v1: \.spec\.replicas/,
+      );
+      await ok([...apply, "--force-conflicts"], deployment(mine));
+      const show = "jsonpath={.spec.replicas} {.spec.minReadySeconds} {.metadata.managedFields[*].manager}";
+      assert.equal((await ok(["get", "deploy", mine, "--show-managed-fields", "-o", show])).trim(), "2  kubectl");
+      await ok(["delete", "deploy", mine]);
     });
 
     test(`${version}: typed commands, which speak protobuf`, async () => {

@@ -14,10 +14,10 @@ import { printTable as printKind } from "#api/kube/printing/print-table.ts";
 import type { ObjectSchema } from "#api/kube/schema.ts";
 import { scheme } from "#api/kube/scheme.ts";
 import { validateKind } from "#api/kube/validation/validate-kind.ts";
-import { badRequest, type FieldProblem, invalid, unsupportedMediaType } from "./api-error.ts";
+import { applyConflict, badRequest, type FieldProblem, invalid, unsupportedMediaType } from "./api-error.ts";
 import { cloneJson } from "./json-clone.ts";
 import type { FieldValidation, RequestContext } from "./request-context.ts";
-import { type KindRef, type Mutable, type ResourceType } from "./resource-type.ts";
+import { apiVersionOf, type KindRef, type Mutable, type ResourceType } from "./resource-type.ts";
 
 /** Fills the defaults of a built-in kind in place. */
 export function applyDefaults(_type: ResourceType, object: Mutable): void {
@@ -32,7 +32,12 @@ export function applyDefaults(_type: ResourceType, object: Mutable): void {
 }
 
 /** What is wrong with a new (`old` undefined) or changed object. `subresource` is what the change came through. */
-export function validateObject(_type: ResourceType, object: KubeObject, old: KubeObject | undefined, subresource = ""): FieldProblem[] {
+export function validateObject(
+  _type: ResourceType,
+  object: KubeObject,
+  old: KubeObject | undefined,
+  subresource = "",
+): FieldProblem[] {
   return validateKind(object, old, subresource);
 }
 
@@ -68,9 +73,10 @@ export async function applyPatch(
   current: Mutable | undefined,
   patch: unknown,
   context: RequestContext,
+  subresource = "",
 ): Promise<Mutable> {
   const schema = scheme.kind(kind.group, kind.version, kind.kind);
-  const patched = await patchedBy(contentType, schema, kind, current, patch, context);
+  const patched = await patchedBy(contentType, schema, kind, current, patch, context, subresource);
   if (schema === undefined) return patched;
   const { object, report } = fitToSchema(patched, schema);
   const refuse = (why: string): GantryError =>
@@ -95,7 +101,8 @@ async function patchedBy(
   kind: KindRef,
   current: Mutable | undefined,
   patch: unknown,
-  _context: RequestContext,
+  context: RequestContext,
+  subresource: string,
 ): Promise<Mutable> {
   if (contentType === "application/json-patch+json") return applyJsonPatch(current as Mutable, patch);
   if (typeof patch !== "object" || patch === null || Array.isArray(patch))
@@ -113,7 +120,72 @@ async function patchedBy(
       throw error;
     }
   }
-  throw badRequest(`server-side apply of ${kind.kind} is not in force yet`);
+  return applyConfiguration(schema, kind, current, patch as Record<string, unknown>, context, subresource);
+}
+
+/** Server-side apply of `given` by the request's field manager. */
+async function applyConfiguration(
+  schema: ObjectSchema | undefined,
+  kind: KindRef,
+  current: Mutable | undefined,
+  given: Record<string, unknown>,
+  context: RequestContext,
+  subresource: string,
+): Promise<Mutable> {
+  const { conflictMessage, serverSideApply } = await import("#api/kube/apply/server-side-apply.ts");
+  const { object, report } = schema === undefined ? { object: given, report: undefined } : fitToSchema(given, schema);
+  if (report !== undefined && (report.unknown.length > 0 || report.mismatch !== undefined)) {
+    if (report.mismatch === undefined && context.fieldValidation === "Strict")
+      throw badRequest(
+        `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: strict decoding error: ${report.unknown.join(", ")}`,
+      );
+    const field = /"(.*)"/.exec(report.unknown[0] ?? "")?.[1];
+    const { namespace, name = "" } = (given["metadata"] ?? {}) as { namespace?: string; name?: string };
+    throw badRequest(
+      `failed to create typed patch object (${namespace ?? ""}/${name}; ${apiVersionOf(kind.group, kind.version)}, Kind=${kind.kind}): ${report.mismatch ?? `.${field}: field not declared in schema`}`,
+    );
+  }
+  const config = { ...object, apiVersion: apiVersionOf(kind.group, kind.version), kind: kind.kind } as Mutable;
+  if ((config.metadata?.managedFields?.length ?? 0) > 0) throw badRequest("metadata.managedFields must be nil");
+  const now = `${new Date().toISOString().slice(0, 19)}Z`;
+  const result = serverSideApply(current, config, schema, {
+    manager: context.fieldManager,
+    force: context.force,
+    subresource,
+    now,
+  });
+  if (result.object !== undefined) return result.object as Mutable;
+  const causes = result.conflicts.map(({ manager, field }) => ({
+    reason: "FieldManagerConflict",
+    message: `conflict with ${manager}`,
+    field,
+  }));
+  throw applyConflict(conflictMessage(result.conflicts), causes);
+}
+
+/**
+ * Who owns which fields after a write. Objects that were never applied have no owners. An apply has settled
+ * its ownership itself.
+ */
+export async function trackOwnership(
+  object: Mutable,
+  old: KubeObject,
+  context: RequestContext,
+  subresource: string,
+): Promise<void> {
+  if (context.applying === true || object.metadata === undefined) return;
+  if ((old.metadata?.managedFields?.length ?? 0) === 0) {
+    delete object.metadata.managedFields;
+    return;
+  }
+  const { trackUpdate } = await import("#api/kube/apply/server-side-apply.ts");
+  const { apiVersion = "", kind = "" } = object;
+  const [first = "", second] = apiVersion.split("/");
+  const schema = second === undefined ? scheme.kind("", first, kind) : scheme.kind(first, second, kind);
+  const now = `${new Date().toISOString().slice(0, 19)}Z`;
+  const managedFields = trackUpdate(old, object, schema, { manager: context.fieldManager, subresource, now });
+  if (managedFields === undefined) delete object.metadata.managedFields;
+  else object.metadata.managedFields = managedFields;
 }
 
 /** RFC 6902, all operations or none. */

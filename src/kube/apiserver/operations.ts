@@ -176,22 +176,23 @@ export class Operations {
     const { served, subresource } = target;
     const { group, kind } = served.type;
     const apply = contentType.startsWith("application/apply-patch");
+    const applying = { ...context, applying: apply };
     const special = this.#special(target);
     if (special !== undefined) {
       if (special.get === undefined || special.update === undefined) throw methodNotAllowed(served.type, "patch");
       const info = servedVersion(served.type, served.version)?.subresources.get(subresource);
       const current = (await special.get(target, context)) as Mutable;
       const subject = info?.kind ?? { group, version: served.version, kind };
-      const changed = await applyPatch(contentType, subject, structuredClone(current), patch, context);
+      const changed = await applyPatch(contentType, subject, structuredClone(current), patch, context, subresource);
       return { entry: virtualEntry(await special.update(target, changed, context)), created: false, deleted: false };
     }
     const change = async (current: Mutable | undefined): Promise<Mutable> => {
       const shown = current === undefined ? undefined : (fromStorage(served, current) as Mutable);
-      const changed = await applyPatch(contentType, { group, version: served.version, kind }, shown, patch, context);
+      const changed = await applyPatch(contentType, { group, version: served.version, kind }, shown, patch, context, subresource);
       this.#checkPatched(target, changed);
       return toStorage(served, changed);
     };
-    return this.#change(target, change, context, apply && subresource === "");
+    return this.#change(target, change, applying, apply && subresource === "");
   }
 
   async delete(target: Target, options: DeleteOptions, context: RequestContext): Promise<Deleted> {

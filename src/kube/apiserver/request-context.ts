@@ -11,6 +11,8 @@ export interface RequestContext {
   fieldManager: string;
   /** Server-side apply: take fields over. */
   force: boolean;
+  /** The change is an apply: ownership of fields is settled already. */
+  applying?: boolean;
   fieldValidation: FieldValidation;
 }
 

@@ -16,6 +16,7 @@ import {
 import { cloneJson, equalJson } from "./json-clone.ts";
 import type { ListOptions } from "./list-options.ts";
 import { type ListAnswer, readList } from "./list-reader.ts";
+import { trackOwnership } from "./machinery.ts";
 import type { RequestContext } from "./request-context.ts";
 import { apiVersionOf, type Mutable, type ResourceHandle } from "./resource-type.ts";
 import type { StoreFeed } from "./store-feed.ts";
@@ -156,6 +157,7 @@ export class ResourceStore {
     metadata.creationTimestamp = timestamp(clock.now());
     delete metadata.deletionTimestamp;
     delete metadata.deletionGracePeriodSeconds;
+    if (context.applying !== true) delete metadata.managedFields;
     delete metadata.selfLink;
     delete metadata.resourceVersion;
     if (strategy.countsGeneration === true) metadata.generation = 1;
@@ -276,6 +278,7 @@ export class ResourceStore {
       if (metadata.generation === 0) delete metadata.generation;
     }
     this.#stamp(handle, object);
+    await trackOwnership(object, old, context, subresource);
     const problems = [
       ...rules.validate(handle, object, old, subresource),
       ...(subresource === "" ? (strategy.validateUpdate?.(object, old, context) ?? []) : []),
