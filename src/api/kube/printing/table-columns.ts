@@ -354,7 +354,7 @@ export const tableColumns: Readonly<Record<string, Columns>> = {
     ["Data", (object) => Object.keys((at(object, "data") ?? {}) as object).length],
     age,
   ],
-  "/ServiceAccount": [name, ["Secrets", (object) => items(object, "secrets").length], age],
+  "/ServiceAccount": [name, age],
   "/ConfigMap": [
     name,
     [
