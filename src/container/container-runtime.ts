@@ -116,7 +116,8 @@ export class ContainerRuntime implements ContainerRuntimePort {
       spec,
       tty: plan.process.tty,
       stdin: plan.openStdin,
-      leaveStdinOpen: plan.openStdin && !plan.stdinOnce,
+      // docker ends stdin with its first client, but never a terminal's: one can detach from it and come back.
+      leaveStdinOpen: plan.openStdin && (!plan.stdinOnce || plan.process.tty),
     });
     await writeFileAtomic(join(bundle, "gantry.json"), JSON.stringify(kept), { sync: false });
     this.#kept.set(id, kept);

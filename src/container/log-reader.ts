@@ -46,10 +46,18 @@ interface Range {
   isAfter(line: LoggedLine): boolean;
 }
 
+/** A double of today's milliseconds is exact to a quarter of a microsecond. */
+const halfMicrosecond = 0.0005;
+
+/** Milliseconds with the fraction that `Date.parse` cuts off. */
+function exactTime(time: string): number {
+  return Date.parse(time) + Number(`0.${time.slice(23, 29)}`);
+}
+
 function rangeOf({ since, until }: ReadLogOptions): Range {
   return {
-    isBefore: (line) => since !== undefined && Date.parse(line.time) < since,
-    isAfter: (line) => until !== undefined && Date.parse(line.time) > until,
+    isBefore: (line) => since !== undefined && exactTime(line.time) < since - halfMicrosecond,
+    isAfter: (line) => until !== undefined && exactTime(line.time) > until + halfMicrosecond,
   };
 }
 

@@ -83,6 +83,10 @@ test("the last lines are found across rotated files", async () => {
     assert.equal(await read(log, { tail }), expected, `tail ${tail}`);
   const at = (second: number): number => Date.parse(`2026-11-20T10:00:0${second}.000Z`);
   assert.equal(await read(log, { since: at(3), until: at(5) }), "3\n4\n");
+  // Within a millisecond, too: a client gives back the time that it was shown.
+  const exact = at(4) + 123.456789;
+  assert.equal(await read(log, { since: exact, until: exact }), "4\n");
+  assert.equal(await read(log, { since: exact + 0.01, until: exact + 500 }), "");
   assert.equal(await read({ ...log, path: join(folder, "none") }), "");
   assert.equal(await read({ ...log, format: "none" }), "");
 });
