@@ -15,19 +15,17 @@ export interface SessionOptions {
 }
 
 /**
- * One client's connection to a process's streams. The process may come later: until `connect`, what the client
- * types is kept, and the client waits.
+ * One client's connection to a process's streams. The process may come later: until `connect`, the client
+ * waits with what it types.
  */
 export class ProcessSession implements StreamSession {
   readonly tty: boolean;
   readonly output: AsyncIterable<StreamChunk>;
   readonly #options: SessionOptions;
   readonly #scanner: DetachScanner | undefined;
-  readonly #early: Uint8Array[] = [];
   readonly #connected: Promise<StreamsPort | undefined>;
   #settle: (streams: StreamsPort | undefined) => void = () => {};
   #streams: StreamsPort | undefined;
-  #isStdinClosed = false;
   #isClosed = false;
   /** The client went, or typed the keys, while the process may live on. */
   isDetached = false;
@@ -56,8 +54,6 @@ export class ProcessSession implements StreamSession {
     }
     this.#streams = streams;
     this.#settle(streams);
-    if (this.#options.stdin) for (const chunk of this.#early.splice(0)) await streams.write(chunk);
-    if (this.#isStdinClosed && this.#options.stdin) streams.closeStdin();
   }
 
   /** There will be no process. */
@@ -97,8 +93,9 @@ export class ProcessSession implements StreamSession {
     const scanned = this.#scanner?.push(chunk);
     const bytes = scanned?.pass ?? chunk;
     if (bytes.length > 0) {
-      if (this.#streams === undefined) this.#early.push(Uint8Array.from(bytes));
-      else await this.#streams.write(bytes);
+      // The process is not waited for by whoever starts it: it would have to read before it runs.
+      const streams = this.#streams ?? (await this.#connected);
+      await streams?.write(bytes);
     }
     if (scanned?.isDetach === true) {
       this.#options.onDetach?.();
@@ -107,8 +104,8 @@ export class ProcessSession implements StreamSession {
   }
 
   closeStdin(): void {
-    this.#isStdinClosed = true;
-    if (this.#options.stdin) this.#streams?.closeStdin();
+    // Behind what was written before the process was there.
+    if (this.#options.stdin) void this.#connected.then((streams) => streams?.closeStdin());
   }
 
   close(): void {
