@@ -39,17 +39,15 @@ export async function startDaemon(index: number): Promise<TestDaemon> {
   const runtime = new ContainerRuntime({ runDir: join(runDir, "runtime"), sharedRoots: [root, runDir] }, { log });
   await runtime.initialise();
   const images = new ImageService(join(root, "images"));
-  const networking = new Networking(
-    {
-      linkPrefix: `gt${index}`,
-      defaultBridge: { name: `gt${index}-docker`, subnet: `10.${128 + index}.0.0/16` },
-      pools: [{ base: `10.${160 + index}.0.0/16`, size: 24 }],
-      nftTable: `gantry-t${index}`,
-      stateDir: root,
-      pods: { bridge: `gt${index}-pods`, cidr: `10.${64 + index}.0.0/16` },
-    },
-    { log },
-  );
+  const networkOptions = {
+    linkPrefix: `gt${index}`,
+    defaultBridge: { name: `gt${index}-docker`, subnet: `10.${128 + index}.0.0/16` },
+    pools: [{ base: `10.${160 + index}.0.0/16`, size: 24 }],
+    nftTable: `gantry-t${index}`,
+    stateDir: root,
+    pods: { bridge: `gt${index}-pods`, cidr: `10.${64 + index}.0.0/16` },
+  };
+  const networking = new Networking(networkOptions, { log });
   const registry = new RegistryService(defaultRegistryConfig, images.images);
   const engine = createEngine(
     { root, runDir, cgroupParent: `gantry-t${index}`, nodeName: "test", version: "0.1.0" },
@@ -73,8 +71,11 @@ export async function startDaemon(index: number): Promise<TestDaemon> {
       await engine.stop();
       runtime.stop();
       await registry.close();
-      await networking.removeAll();
-      networking.close();
+      // The engine has closed its own; a fresh one finds what there is to be removed.
+      const remains = new Networking(networkOptions, { log });
+      await remains.recover({ endpoints: [], pods: [] });
+      await remains.removeAll();
+      remains.close();
       for (const { target } of listMounts().reverse()) if (target.startsWith(base)) while (unmount(target)) continue;
       rmSync(base, { recursive: true, force: true });
     },
