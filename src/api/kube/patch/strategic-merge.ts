@@ -28,7 +28,8 @@ function clean(value: Json): Json {
   if (!isObject(value)) return value;
   const out: JsonObject = {};
   for (const key in value) {
-    if (key === directive || key === retainKeys || key.startsWith(orderPrefix) || key.startsWith(deletePrefix)) continue;
+    if (key === directive || key === retainKeys || key.startsWith(orderPrefix) || key.startsWith(deletePrefix))
+      continue;
     if (value[key] !== null) out[key] = clean(value[key]);
   }
   return out;
@@ -58,7 +59,7 @@ export function strategicMerge(current: JsonObject, patch: JsonObject, schema: O
     if (key.startsWith(orderPrefix)) {
       const name = key.slice(orderPrefix.length);
       if (patch[name] === undefined && Array.isArray(out[name]))
-        out[name] = inOrder(out[name], patch[key], schema?.fields.get(name));
+        out[name] = inOrder(out[name], patch[key], schema?.fields.get(name), out[name]);
       continue;
     }
     const value = patch[key];
@@ -79,16 +80,31 @@ function mergeField(have: Json, value: Json, field: FieldSchema | undefined, ord
     const merges = field?.patchStrategies.includes("merge") === true;
     if (!merges || !Array.isArray(have)) {
       const fresh = clean(value) as Json[];
-      return merges ? inOrder(unique(fresh, field), order, field) : fresh;
+      return merges ? inOrder(unique(fresh, field), order, field, []) : fresh;
     }
-    return inOrder(mergeList(have, value, field as FieldSchema), order, field);
+    if (Array.isArray(order)) checkOrder(value, order, field as FieldSchema);
+    return inOrder(mergeList(have, value, field as FieldSchema), order, field, have);
   }
   if (!isObject(value)) return value;
   if (!isObject(have) || replaces) return clean(value);
   const schema = objectOf(field?.type);
-  if (field !== undefined && schema === undefined && field.type.kind === "map") return mergeMap(have, value, field.type.values);
+  if (field !== undefined && schema === undefined && field.type.kind === "map")
+    return mergeMap(have, value, field.type.values);
   return strategicMerge(have, value, schema);
 }
+
+/** Every item that a patch changes or adds must have its place in `$setElementOrder`. */
+function checkOrder(patch: Json[], order: readonly Json[], field: FieldSchema): void {
+  const key = field.patchMergeKey;
+  const identity = (item: Json): Json => (key !== undefined && isObject(item) ? item[key] : item);
+  const known = new Set(order.map(identity));
+  const kept = patch.filter((item) => !(isObject(item) && item[directive] !== undefined));
+  if (kept.every((item) => known.has(identity(item)))) return;
+  throw refuse(`The order in patch list:\n${goList(patch)}\n doesn't match $setElementOrder list:\n${goList(order)}\n`);
+}
+
+const goList = (list: readonly Json[]): string =>
+  `[${list.map((item) => (isObject(item) ? goMap(item) : String(item))).join(" ")}]`;
 
 function mergeMap(have: JsonObject, patch: JsonObject, values: SchemaType): JsonObject {
   if (patch[directive] === "replace") return clean(patch) as JsonObject;
@@ -99,7 +115,8 @@ function mergeMap(have: JsonObject, patch: JsonObject, values: SchemaType): Json
     if (key === directive || key === retainKeys) continue;
     const before = out[key];
     if (value === null) delete out[key];
-    else out[key] = isObject(value) && isObject(before) ? strategicMerge(before, value, objectOf(values)) : clean(value);
+    else
+      out[key] = isObject(value) && isObject(before) ? strategicMerge(before, value, objectOf(values)) : clean(value);
   }
   return out;
 }
@@ -128,14 +145,17 @@ function mergeList(have: Json[], patch: Json[], field: FieldSchema): Json[] {
   const key = field.patchMergeKey;
   if (key === undefined) return [...new Set([...have, ...patch])];
   if (patch.some((item) => isObject(item) && item[directive] === "replace"))
-    return clean(patch.filter((item) => !(isObject(item) && item[directive] === "replace" && Object.keys(item).length === 1))) as Json[];
+    return clean(
+      patch.filter((item) => !(isObject(item) && item[directive] === "replace" && Object.keys(item).length === 1)),
+    ) as Json[];
   const schema = field.type.kind === "list" ? objectOf(field.type.items) : undefined;
   const out = [...have];
   for (const item of patch) {
     const value = keyOf(item, key);
     const part = item as JsonObject;
     if (part[directive] === "delete") {
-      for (let at = out.length - 1; at >= 0; at--) if (isObject(out[at]) && (out[at] as JsonObject)[key] === value) out.splice(at, 1);
+      for (let at = out.length - 1; at >= 0; at--)
+        if (isObject(out[at]) && (out[at] as JsonObject)[key] === value) out.splice(at, 1);
       continue;
     }
     const at = out.findIndex((known) => isObject(known) && known[key] === value);
@@ -145,20 +165,27 @@ function mergeList(have: Json[], patch: Json[], field: FieldSchema): Json[] {
   return out;
 }
 
-/** Puts the items that `$setElementOrder` names into that order; others keep their place relative to their neighbours. */
-function inOrder(list: Json[], order: Json, field: FieldSchema | undefined): Json[] {
+/**
+ * Puts the items that `$setElementOrder` names into that order. The others keep their order, each before the
+ * first named item that it stood before in `server`, the list as it was.
+ */
+function inOrder(list: Json[], order: Json, field: FieldSchema | undefined, server: readonly Json[]): Json[] {
   if (!Array.isArray(order)) return list;
   const key = field?.patchMergeKey;
   const identity = (item: Json): Json => (key !== undefined && isObject(item) ? item[key] : item);
   const rank = new Map(order.map((item, index) => [identity(item), index]));
-  const named = list.filter((item) => rank.has(identity(item))).sort((a, b) => (rank.get(identity(a)) ?? 0) - (rank.get(identity(b)) ?? 0));
+  const place = new Map(server.map((item, index) => [identity(item), index]));
+  const named = list
+    .filter((item) => rank.has(identity(item)))
+    .sort((a, b) => (rank.get(identity(a)) ?? 0) - (rank.get(identity(b)) ?? 0));
+  const own = list.filter((item) => !rank.has(identity(item)));
   const out: Json[] = [];
   let next = 0;
-  // The server's own items stay before the named item that they stood before.
-  for (let at = 0; at < list.length; at++) {
-    const item = list[at];
-    if (rank.has(identity(item))) out.push(named[next++]);
-    else out.push(item);
+  for (const item of named) {
+    const at = place.get(identity(item));
+    while (next < own.length && at !== undefined && (place.get(identity(own[next])) ?? Infinity) < at)
+      out.push(own[next++]);
+    out.push(item);
   }
-  return out;
+  return [...out, ...own.slice(next)];
 }
