@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { GantryError } from "#base/errors.ts";
 import { withDefaults } from "../defaults/apply-defaults.ts";
-import { decodeObject, type FieldValidation } from "./decode-object.ts";
+import { decodeObject, type FieldValidation, parseYaml } from "./decode-object.ts";
 import { duplicateFields } from "./duplicate-fields.ts";
 import { readProtobuf } from "./protobuf-reader.ts";
 import { writeProtobuf } from "./protobuf-writer.ts";
@@ -100,7 +100,9 @@ test("an object goes through protobuf and back unchanged", () => {
         initialDelaySeconds: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
       }),
       resources: fc.record({
-        limits: fc.dictionary(fc.constantFrom<string>("cpu", "memory"), fc.constantFrom("100m", "1Gi", "2"), { minKeys: 1 }),
+        limits: fc.dictionary(fc.constantFrom<string>("cpu", "memory"), fc.constantFrom("100m", "1Gi", "2"), {
+          minKeys: 1,
+        }),
       }),
       securityContext: fc.record(
         { runAsUser: fc.integer({ min: 0, max: 2 ** 40 }), privileged: fc.boolean() },
@@ -156,4 +158,26 @@ test("bytes that are no protobuf are refused and never break the reader", () => 
     ),
     { numRuns: 2000 },
   );
+});
+
+test("YAML is read as Kubernetes reads it", async () => {
+  assert.deepEqual(
+    await parseYaml("a: yes\nb: 'yes'\nc: 2001-01-01\nd: 8080:80\ne: &x {q: 1}\nf: {<<: *x, r: off}\n"),
+    {
+      a: true,
+      b: "yes",
+      c: "2001-01-01",
+      d: "8080:80",
+      e: { q: 1 },
+      f: { q: 1, r: false },
+    },
+  );
+  await assert.rejects(parseYaml("a: [1\nb: 2"), /^GantryError: error converting YAML to JSON: yaml: line 2: /);
+  let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n";
+  for (const [from, to] of ["ab", "bc", "cd", "de", "ef", "fg", "gh", "hi"].map((pair) => [...pair]) as [
+    string,
+    string,
+  ][])
+    bomb += `${to}: &${to} [${Array.from({ length: 9 }, () => `*${from}`).join(",")}]\n`;
+  await assert.rejects(parseYaml(bomb), /excessive aliasing/);
 });

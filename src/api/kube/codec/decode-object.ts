@@ -19,11 +19,26 @@ function bad(message: string): GantryError {
   return new GantryError("invalid", message);
 }
 
-/** Parses YAML as Kubernetes reads it (one document). */
+/** A document may not stand for much more than it says, by aliases of aliases. */
+const maxAliasedNodes = 400_000;
+
+function countNodes(value: unknown, left: number): number {
+  if (left <= 0) throw bad("error converting YAML to JSON: yaml: document contains excessive aliasing");
+  if (typeof value !== "object" || value === null) return left - 1;
+  let rest = left - 1;
+  for (const item of Object.values(value)) rest = countNodes(item, rest);
+  return rest;
+}
+
+/**
+ * Parses YAML as Kubernetes reads it (sigs.k8s.io/yaml; one document): `yes`, `no`, `on` and `off` are
+ * booleans, dates are strings. Throws `invalid`.
+ */
 export async function parseYaml(text: string): Promise<unknown> {
-  const { load } = await import("js-yaml");
+  const { boolYaml11Tag, CORE_SCHEMA, load, mergeTag } = await import("js-yaml");
+  let value: unknown;
   try {
-    return load(text);
+    value = load(text, { schema: CORE_SCHEMA.withTags(boolYaml11Tag, mergeTag) });
   } catch (error) {
     const { mark, reason } = error as { mark?: { line: number }; reason?: string };
     throw bad(
@@ -32,6 +47,8 @@ export async function parseYaml(text: string): Promise<unknown> {
         : `error converting YAML to JSON: yaml: line ${mark.line + 1}: ${reason ?? "syntax error"}`,
     );
   }
+  if (text.includes("*")) countNodes(value, maxAliasedNodes);
+  return value;
 }
 
 async function parseBody(body: Buffer, mediaType: string, expected: GroupVersionKind): Promise<unknown> {
