@@ -43,7 +43,7 @@ async function watchLatencies(writer: HttpKubeClient, watcher: HttpKubeClient, p
   const reading = (async () => {
     const query = { namespace: "default", resourceVersion: metadata.resourceVersion ?? "", signal: stop.signal };
     for await (const { object } of watcher.watch(configMaps, query)) {
-      const start = began.get(object.metadata.name ?? "");
+      const start = began.get(object.metadata?.name ?? "");
       if (start !== undefined) taken.push(performance.now() - start);
       if (taken.length === perRun) stop.abort();
     }

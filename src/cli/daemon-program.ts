@@ -11,6 +11,8 @@ export function daemonProgram(): DaemonProgram {
   const script = isBundled ? bundledFile("gantryd.js") : join(import.meta.dirname, "../daemon/main.ts");
   const compileCache = isBundled ? bundledFile("compile-cache") : undefined;
   const env: Record<string, string> = {
+    // glibc gives each thread of Node's pool an arena that never shrinks: two save 15 MB in both processes.
+    MALLOC_ARENA_MAX: "2",
     PATH: process.env["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     HOME: process.env["HOME"] ?? "/root",
   };
