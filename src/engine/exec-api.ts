@@ -119,11 +119,13 @@ export class ExecApi {
       return withExit(live, exited);
     } catch (error) {
       const code = error instanceof GantryError ? (error.data["exitCode"] as number | undefined) : undefined;
-      session.ended(code ?? 126, clock.now());
+      const words = code === undefined ? "" : execWords(errorMessage(error), body, code);
+      // docker tells by these words that something is missing.
+      session.ended(words.includes("no such file or directory") ? 127 : (code ?? 126), clock.now());
       if (code === undefined) throw error;
       throw new GantryError(
         "invalid",
-        `OCI runtime exec failed: exec failed: unable to start container process: ${execWords(errorMessage(error), body, code)}: unknown`,
+        `OCI runtime exec failed: exec failed: unable to start container process: ${words}: unknown`,
         { cause: error },
       );
     }
@@ -165,6 +167,8 @@ function execWords(text: string, body: ExecCreateBody, code: number): string {
       ? `exec: "${program}": stat ${program}: no such file or directory`
       : `exec: "${program}": executable file not found in $PATH`;
   }
+  const folder = /^chdir [`'"](.*)[`'"]/.exec(text)?.[1];
+  if (folder !== undefined) return `chdir to cwd ("${folder}") set in config.json failed: no such file or directory`;
   return code === 126 ? `exec: "${program}": permission denied` : text;
 }
 

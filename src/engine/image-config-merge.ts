@@ -41,7 +41,7 @@ export function mergeConfig(user: ContainerConfig, image: ImageRuntimeConfig): C
     Tty: user.Tty ?? false,
     OpenStdin: user.OpenStdin ?? false,
     StdinOnce: user.StdinOnce ?? false,
-    Env: env,
+    Env: env.length === 0 ? null : env,
     Cmd: cmd,
     ...(health === undefined ? {} : { Healthcheck: health }),
     Image: user.Image ?? "",

@@ -56,5 +56,6 @@ export function resolveUser(root: string, spec: string, groupAdd: readonly strin
     }
   }
   for (const name of groupAdd) additional.add(groupId(name));
-  return { uid, gid, additionalGids: [...additional], home: entry?.[5] || "/" };
+  // The own group is among them, else a file that refuses it would let the process pass (CVE-2022-36109).
+  return { uid, gid, additionalGids: [...new Set([gid, ...additional])], home: entry?.[5] || "/" };
 }

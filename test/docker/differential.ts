@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { type DifferentialCommand, differentialCommands } from "./differential-commands.ts";
 import { busyboxTar } from "./busybox-tar.ts";
 
-interface Outcome {
+export interface Outcome {
   line: string;
   code: number | null;
   out: string;
@@ -37,10 +37,11 @@ export function runAll(host: string, commands: readonly DifferentialCommand[] = 
   try {
     busyboxTar(join(work, "bb.tar"));
     return commands.map(({ line, statusOnly, unordered }) => {
-      const done = spawnSync("sh", ["-c", line], {
+      const done = spawnSync("timeout", ["-k", "1", "20", "sh", "-c", line], {
         env: { ...process.env, DOCKER_HOST: host, W: work, DOCKER_CONFIG: join(work, "config") },
         encoding: "utf8",
-        timeout: 60_000,
+        timeout: 30_000,
+        killSignal: "SIGKILL",
         input: "",
       });
       const tidy = (text: string): string => {
@@ -55,19 +56,23 @@ export function runAll(host: string, commands: readonly DifferentialCommand[] = 
   }
 }
 
-export function differences(expected: readonly Outcome[], actual: readonly Outcome[]): string[] {
-  const known = new Map(expected.map((outcome) => [outcome.line, outcome]));
-  const found: string[] = [];
-  for (const mine of actual) {
-    const theirs = known.get(mine.line);
-    if (theirs === undefined) continue;
+/** One text for each command that was not answered as expected, with the command's line. */
+export function differences(
+  expected: readonly Outcome[],
+  actual: readonly Outcome[],
+): { line: string; text: string }[] {
+  const found: { line: string; text: string }[] = [];
+  for (const [index, mine] of actual.entries()) {
+    const theirs = expected[index];
+    if (theirs?.line !== mine.line) throw new Error(`the recording has another command in the place of: ${mine.line}`);
     const parts: string[] = [];
     if (mine.code !== theirs.code) parts.push(`  exit: expected ${theirs.code}, got ${mine.code}`);
     for (const stream of ["out", "err"] as const) {
-      if (mine[stream] !== theirs[stream])
+      if (mine[stream] !== theirs[stream]) {
         parts.push(`  ${stream} expected: ${theirs[stream]}\n  ${stream} actual:   ${mine[stream]}`);
+      }
     }
-    if (parts.length > 0) found.push(`$ ${mine.line}\n${parts.join("\n")}`);
+    if (parts.length > 0) found.push({ line: mine.line, text: `$ ${mine.line}\n${parts.join("\n")}` });
   }
   return found;
 }
@@ -79,7 +84,7 @@ if (import.meta.main) {
   else {
     const expected = JSON.parse(readFileSync(file, "utf8")) as Outcome[];
     const found = differences(expected, outcomes);
-    console.log(found.join("\n\n"));
+    console.log(found.map(({ text }) => text).join("\n\n"));
     console.log(`\n${outcomes.length} commands, ${found.length} differ`);
   }
 }

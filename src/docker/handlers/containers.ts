@@ -110,7 +110,13 @@ async function restart(call: Call): Promise<void> {
 
 async function kill(call: Call): Promise<void> {
   const signal = call.query.get("signal") ?? "";
-  await call.engine.containers.kill(id(call), signal === "" ? undefined : signal);
+  try {
+    await call.engine.containers.kill(id(call), signal === "" ? undefined : signal);
+  } catch (error) {
+    const prefix = `cannot kill container: ${id(call)}: `;
+    if (!(error instanceof GantryError) || error.message.startsWith(prefix)) throw error;
+    throw new GantryError(error.code, prefix + error.message, { cause: error });
+  }
   sendStatus(call, 204);
 }
 
