@@ -23,6 +23,8 @@ export interface PodSandboxConfig {
   /** Relative to the engine's cgroup root, e.g. `kubepods/burstable/pod<uid>`. */
   cgroupParent: string;
   resources?: ContainerResources;
+  /** Who rules over the sandbox: absent for our node agent, `cri` for a client of the CRI socket. */
+  owner?: "cri";
 }
 
 export interface ContainerResources {
@@ -33,6 +35,10 @@ export interface ContainerResources {
   memoryLimitBytes?: number;
   oomScoreAdj?: number;
   pidsLimit?: number;
+  cpusetCpus?: string;
+  cpusetMems?: string;
+  /** Memory and swap together; absent: as much as the memory. */
+  memorySwapLimitBytes?: number;
 }
 
 export interface ContainerMount {
@@ -46,6 +52,8 @@ export interface ContainerSecurity {
   privileged: boolean;
   runAsUser?: number;
   runAsGroup?: number;
+  /** In place of `runAsUser`: a name from the image's passwd. */
+  runAsUserName?: string;
   supplementalGroups: number[];
   readOnlyRootFilesystem: boolean;
   noNewPrivileges: boolean;
@@ -53,6 +61,11 @@ export interface ContainerSecurity {
   capabilitiesDrop: string[];
   /** `runtime/default`, `unconfined` or `localhost/<path>`. */
   seccompProfile: string;
+  /** Absent: the engine's own list. */
+  maskedPaths?: string[];
+  readonlyPaths?: string[];
+  /** The container's process namespace when it is not the sandbox's: its own, or another container's. */
+  pidNamespace?: "own" | { containerId: string };
 }
 
 export interface PodContainerConfig {
@@ -92,6 +105,8 @@ export interface PodSandboxStatus {
   ips: string[];
   /** The network namespace as a file, "" on the host network. */
   netnsPath: string;
+  /** Which namespaces are the machine's, and whether containers share their processes'. */
+  namespaces?: Pick<PodSandboxConfig, "hostNetwork" | "hostPid" | "hostIpc" | "shareProcessNamespace">;
   labels: Record<string, string>;
   annotations: Record<string, string>;
 }
@@ -117,6 +132,8 @@ export interface PodContainerStatus {
   annotations: Record<string, string>;
   logPath: string;
   pid: number;
+  mounts?: ContainerMount[];
+  resources?: ContainerResources;
 }
 
 export interface RuntimeImage {
@@ -200,6 +217,8 @@ export interface PodRuntime {
   listImages(): Promise<RuntimeImage[]>;
   removeImage(image: string): Promise<void>;
   imageFsInfo(): Promise<{
+    /** The folder with images and writable layers. */
+    path?: string;
     usedBytes: number;
     capacityBytes: number;
     availableBytes: number;

@@ -58,3 +58,8 @@ export function mainPidFile(config: Pick<InstanceConfig, "runDir">): string {
 export function nodeAdminSocket(config: Pick<InstanceConfig, "runDir">): string {
   return join(config.runDir, "node-admin.sock");
 }
+
+/** Where CRI clients (crictl, critest, a kubelet) find the engine. Root only. */
+export function criSocket(config: Pick<InstanceConfig, "runDir">): string {
+  return `${config.runDir}/cri.sock`;
+}

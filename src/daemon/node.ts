@@ -5,6 +5,7 @@ import type { Logger, LogLevel } from "#base/log.ts";
 import { TaskGroup } from "#base/task-group.ts";
 import { ContainerRuntime } from "#container/container-runtime.ts";
 import { InformerFactory } from "#control/informer-factory.ts";
+import { CriServer } from "#cri/cri-server.ts";
 import { createDockerApi } from "#docker/api.ts";
 import { createEngine } from "#engine/create-engine.ts";
 import { RegistryService } from "#engine/registry-service.ts";
@@ -21,7 +22,7 @@ import { LiveSettings } from "./daemon-json-live.ts";
 import { claimDataRoot, foreignDataRoots } from "./data-root.ts";
 import { serveDockerApi } from "./docker-listeners.ts";
 import type { InstanceConfig } from "./instance-config.ts";
-import { instancePaths, nodeAdminSocket } from "./instance-paths.ts";
+import { criSocket, instancePaths, nodeAdminSocket } from "./instance-paths.ts";
 import type { RunningDaemon } from "./main.ts";
 import { settleNetworkChange } from "./network-changes.ts";
 import { nodeAdminHandler } from "./node-admin.ts";
@@ -97,6 +98,12 @@ export async function startNode(
   });
   await adminServer.listen({ path: nodeAdminSocket(config), mode: 0o600 });
 
+  const cri = new CriServer(
+    { path: criSocket(config) },
+    { runtime: engine.criPods, clock, log: log.with({ part: "cri" }) },
+  );
+  await cri.listen();
+
   const clients = await Promise.all([
     kubeClient(config, pki, "node", "gantry-node"),
     kubeClient(config, pki, "proxy", "gantry-proxy"),
@@ -146,7 +153,7 @@ export async function startNode(
     stop: async () => {
       const { liveRestore, shutdownTimeout } = settings.current;
       if (!liveRestore) await engine.shutdownContainers(shutdownTimeout, { pods: false });
-      await Promise.all([dockerServer.stop(2_000), adminServer.stop(1_000)]);
+      await Promise.all([dockerServer.stop(2_000), adminServer.stop(1_000), cri.stop()]);
       await agent.stop();
       await tasks.stop();
       await engine.stop();

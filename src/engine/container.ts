@@ -39,6 +39,8 @@ export interface GantryRecord {
     image: string;
     labels: Record<string, string>;
     annotations: Record<string, string>;
+    /** Its own process namespace or another container's, in place of the sandbox's. */
+    pidNamespace?: "own" | { containerId: string };
   };
 }
 

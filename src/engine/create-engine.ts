@@ -89,23 +89,31 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
     tasks,
     defaults,
   });
-  const pods = new EnginePodRuntime(
-    { version: options.version, root: options.root, cgroupParent: options.cgroupParent },
-    {
-      containers: store,
-      creator,
-      lifecycle,
-      launcher,
-      execs,
-      sandboxes,
-      sandboxStore,
-      runtime,
-      images,
-      registry,
-      events,
-      clock,
-    },
-  );
+  const podRuntime = (owner: "cri" | undefined): EnginePodRuntime =>
+    new EnginePodRuntime(
+      {
+        version: options.version,
+        root: options.root,
+        cgroupParent: options.cgroupParent,
+        ...(owner === undefined ? {} : { owner }),
+      },
+      {
+        containers: store,
+        creator,
+        lifecycle,
+        launcher,
+        execs,
+        sandboxes,
+        sandboxStore,
+        runtime,
+        images,
+        registry,
+        events,
+        clock,
+      },
+    );
+  const pods = podRuntime(undefined);
+  const criPods = podRuntime("cri");
 
   networks.onEvent(({ action, networkId, networkName, driver, containerId }) => {
     events.emit("network", action, networkId, {
@@ -209,6 +217,7 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
     networks: createNetworksApi({ networks, network, store, lifecycle, clock }),
     volumes: createVolumesApi({ volumes, events }),
     pods,
+    criPods,
     start,
     async stop() {
       await tasks.stop();
@@ -231,7 +240,12 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
           await store.save(container, { durable: true });
         }),
       );
-      if (withPods) await Promise.all(sandboxStore.all().map((sandbox) => pods.stopPodSandbox(sandbox.id)));
+      if (withPods) {
+        const ports = [pods, criPods];
+        await Promise.all(
+          sandboxStore.all().flatMap((sandbox) => ports.map((port) => port.stopPodSandbox(sandbox.id))),
+        );
+      }
     },
     events: (eventOptions) => events.subscribe(eventOptions),
     emitEvent: ({ Type, Action, Actor }) => events.emit(Type, Action, Actor.ID, Actor.Attributes),

@@ -268,6 +268,8 @@ export interface Engine {
   readonly networks: NetworksApi;
   readonly volumes: VolumesApi;
   readonly pods: PodRuntime;
+  /** The same for clients of the CRI socket: their sandboxes and containers, which `pods` does not show. */
+  readonly criPods: PodRuntime;
   /** Recovers what an earlier process left: containers, exits, ports, rules; removes what has no owner. */
   start(): Promise<void>;
   /** Leaves containers running. */

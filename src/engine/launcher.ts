@@ -64,7 +64,7 @@ export class Launcher {
       if (point.Type === "volume") await volumes.acquire(point.Name as string, container.id);
       else if (point.Type === "bind") await makeBindSource(point);
     }
-    const join = sandboxId === undefined ? await this.#join(container) : this.#parts.sandbox(sandboxId);
+    const join = sandboxId === undefined ? await this.#join(container) : this.#joinSandbox(container, sandboxId);
     const shared = hostConfig.NetworkMode?.startsWith("container:")
       ? this.#parts.store.resolve(hostConfig.NetworkMode.slice("container:".length)).record
       : undefined;
@@ -104,6 +104,19 @@ export class Launcher {
       await attach();
     }
     return created.value;
+  }
+
+  #joinSandbox(container: Container, sandboxId: string): SandboxJoin {
+    const sandbox = this.#parts.sandbox(sandboxId);
+    const own = container.record.Gantry.pod?.pidNamespace;
+    if (own === undefined) return sandbox;
+    if (own === "own") return { ...sandbox, namespaces: { ...sandbox.namespaces, pid: { kind: "new" } } };
+    const target = this.#parts.store.byId(own.containerId);
+    if (target === undefined || !target.isRunning || target.record.Gantry.pod?.sandboxId !== sandboxId) {
+      throw new GantryError("conflict", `target container "${own.containerId}" is not running in the same pod`);
+    }
+    const pid = { kind: "path", path: `/proc/${target.state.Pid}/ns/pid` } as const;
+    return { ...sandbox, namespaces: { ...sandbox.namespaces, pid } };
   }
 
   async #connect(container: Container, mode: string | undefined): Promise<void> {

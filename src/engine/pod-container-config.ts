@@ -21,9 +21,39 @@ export function resourcesOf(resources: ContainerResources): Resources {
       : {}),
     // Kubernetes has no swap limit of its own: none beyond the memory.
     ...(resources.memoryLimitBytes
-      ? { Memory: resources.memoryLimitBytes, MemorySwap: resources.memoryLimitBytes }
+      ? {
+          Memory: resources.memoryLimitBytes,
+          MemorySwap: resources.memorySwapLimitBytes || resources.memoryLimitBytes,
+        }
       : {}),
+    ...(resources.cpusetCpus ? { CpusetCpus: resources.cpusetCpus } : {}),
+    ...(resources.cpusetMems ? { CpusetMems: resources.cpusetMems } : {}),
     ...(resources.pidsLimit ? { PidsLimit: resources.pidsLimit } : {}),
+  };
+}
+
+/** The way back: a container's binds as the port names them. */
+export function mountsOf(mounts: readonly MountSpec[]): ContainerMount[] {
+  const known = Object.entries(propagationOf) as [ContainerMount["propagation"], string][];
+  return mounts.map(({ Source, Target, ReadOnly, BindOptions }) => ({
+    hostPath: Source ?? "",
+    containerPath: Target ?? "",
+    readOnly: ReadOnly === true,
+    propagation: known.find(([, word]) => word === BindOptions?.Propagation)?.[0] ?? "private",
+  }));
+}
+
+/** The way back of `resourcesOf`. */
+export function limitsOf(host: HostConfig): ContainerResources {
+  return {
+    ...(host.CpuShares ? { cpuShares: host.CpuShares } : {}),
+    ...(host.CpuQuota ? { cpuQuota: host.CpuQuota } : {}),
+    ...(host.CpuPeriod ? { cpuPeriod: host.CpuPeriod } : {}),
+    ...(host.Memory ? { memoryLimitBytes: host.Memory } : {}),
+    ...(host.MemorySwap ? { memorySwapLimitBytes: host.MemorySwap } : {}),
+    ...(host.OomScoreAdj ? { oomScoreAdj: host.OomScoreAdj } : {}),
+    ...(host.CpusetCpus ? { cpusetCpus: host.CpusetCpus } : {}),
+    ...(host.CpusetMems ? { cpusetMems: host.CpusetMems } : {}),
   };
 }
 
@@ -48,10 +78,9 @@ export function createBodyOf(
   const { security } = config;
   const entrypoint = config.command.length > 0 ? config.command : (image.config.config?.Entrypoint ?? []);
   const cmd = config.args.length > 0 ? config.args : config.command.length > 0 ? [] : (image.config.config?.Cmd ?? []);
-  const user =
-    security.runAsUser === undefined
-      ? undefined
-      : `${security.runAsUser}${security.runAsGroup === undefined ? "" : `:${security.runAsGroup}`}`;
+  const userName = security.runAsUser ?? security.runAsUserName;
+  const group = security.runAsGroup === undefined ? "" : `:${security.runAsGroup}`;
+  const user = userName === undefined ? undefined : `${userName}${group}`;
   const mounts: MountSpec[] = config.mounts.map((mount) => ({
     Type: "bind",
     Source: mount.hostPath,
@@ -79,6 +108,8 @@ export function createBodyOf(
       ...(security.noNewPrivileges ? ["no-new-privileges"] : []),
       ...seccompOption(security.seccompProfile),
     ],
+    ...(security.maskedPaths === undefined ? {} : { MaskedPaths: security.maskedPaths }),
+    ...(security.readonlyPaths === undefined ? {} : { ReadonlyPaths: security.readonlyPaths }),
     RestartPolicy: { Name: "no" },
     LogConfig: { Type: "json-file", Config: {} },
   };

@@ -34,9 +34,9 @@ import { execPlan } from "./exec-plan.ts";
 import { imageUsers, type RegistryPort } from "./images-api.ts";
 import type { Launcher } from "./launcher.ts";
 import type { Lifecycle } from "./lifecycle.ts";
-import { createBodyOf, podCgroup, resourcesOf } from "./pod-container-config.ts";
+import { createBodyOf, limitsOf, mountsOf, podCgroup, resourcesOf } from "./pod-container-config.ts";
 import type { Sandboxes } from "./sandboxes.ts";
-import type { SandboxStore } from "./sandbox-store.ts";
+import type { SandboxRecord, SandboxStore } from "./sandbox-store.ts";
 import { ProcessSession } from "./stream-session.ts";
 import { parseTime } from "./timestamps.ts";
 
@@ -45,6 +45,8 @@ export interface PodRuntimeOptions {
   cgroupParent: string;
   version: string;
   root: string;
+  /** Whose sandboxes this port shows and makes; absent for the node agent's. */
+  owner?: "cri";
 }
 
 export interface PodRuntimeParts {
@@ -83,16 +85,25 @@ export class EnginePodRuntime implements PodRuntime {
 
   // ---- sandboxes
 
-  runPodSandbox: PodRuntime["runPodSandbox"] = (config) => this.#parts.sandboxes.run(config);
+  runPodSandbox: PodRuntime["runPodSandbox"] = (config) => {
+    const { owner } = this.#options;
+    return this.#parts.sandboxes.run(owner === undefined ? config : { ...config, owner });
+  };
+
+  /** One owner neither sees nor touches what is another's. */
+  #isOwn(sandboxId: string | undefined): boolean {
+    const record = sandboxId === undefined ? undefined : this.#parts.sandboxStore.get(sandboxId);
+    return record?.config.owner === this.#options.owner;
+  }
 
   async stopPodSandbox(id: string): Promise<void> {
-    if (this.#parts.sandboxStore.get(id) === undefined) return;
+    if (this.#parts.sandboxStore.get(id) === undefined || !this.#isOwn(id)) return;
     await Promise.all(this.#containersOf(id).map((container) => this.stopContainer(container.id, 0)));
     await this.#parts.sandboxes.stop(id);
   }
 
   async removePodSandbox(id: string): Promise<void> {
-    if (this.#parts.sandboxStore.get(id) === undefined) return;
+    if (this.#parts.sandboxStore.get(id) === undefined || !this.#isOwn(id)) return;
     await this.stopPodSandbox(id);
     await Promise.all(this.#containersOf(id).map((container) => this.removeContainer(container.id)));
     const { cgroupParent } = this.#parts.sandboxes.get(id).config;
@@ -100,11 +111,19 @@ export class EnginePodRuntime implements PodRuntime {
     if (cgroupParent !== "") removeCgroup(podCgroup(this.#options.cgroupParent, cgroupParent));
   }
 
-  podSandboxStatus: PodRuntime["podSandboxStatus"] = async (id) =>
-    this.#parts.sandboxes.status(this.#parts.sandboxes.get(id));
+  podSandboxStatus: PodRuntime["podSandboxStatus"] = async (id) => this.#parts.sandboxes.status(this.#sandbox(id));
+
+  #sandbox(id: string): SandboxRecord {
+    const record = this.#parts.sandboxes.get(id);
+    if (!this.#isOwn(id)) throw new GantryError("not-found", `sandbox "${id}" not found`);
+    return record;
+  }
 
   listPodSandboxes: PodRuntime["listPodSandboxes"] = async () =>
-    this.#parts.sandboxStore.all().map((record) => this.#parts.sandboxes.status(record));
+    this.#parts.sandboxStore
+      .all()
+      .filter((record) => record.config.owner === this.#options.owner)
+      .map((record) => this.#parts.sandboxes.status(record));
 
   #containersOf(sandboxId: string): Container[] {
     return this.#parts.containers.all().filter((container) => container.record.Gantry.pod?.sandboxId === sandboxId);
@@ -114,12 +133,14 @@ export class EnginePodRuntime implements PodRuntime {
 
   #container(id: string): Container {
     const container = this.#parts.containers.byId(id);
-    if (container === undefined || !container.isPod) throw new GantryError("not-found", `container "${id}" not found`);
+    if (container === undefined || !this.#isOwnContainer(container))
+      throw new GantryError("not-found", `container "${id}" not found`);
     return container;
   }
 
   async createContainer(sandboxId: string, config: PodContainerConfig): Promise<string> {
     const { sandboxes, creator, images } = this.#parts;
+    this.#sandbox(sandboxId);
     const { name, attempt } = config.metadata;
     return this.#locks.run(`${sandboxId}/${name}/${attempt}`, async () => {
       const known = this.#containersOf(sandboxId).find(
@@ -144,6 +165,7 @@ export class EnginePodRuntime implements PodRuntime {
             image: config.image,
             labels: config.labels,
             annotations: config.annotations,
+            ...(config.security.pidNamespace === undefined ? {} : { pidNamespace: config.security.pidNamespace }),
           },
         },
       );
@@ -167,7 +189,7 @@ export class EnginePodRuntime implements PodRuntime {
 
   async stopContainer(id: string, timeoutSeconds: number): Promise<void> {
     const container = this.#parts.containers.byId(id);
-    if (container === undefined || !container.state.Running) return;
+    if (container === undefined || !container.state.Running || !this.#isOwnContainer(container)) return;
     try {
       await this.#parts.lifecycle.stop(container, { timeout: Math.max(timeoutSeconds, 0) });
     } catch (error) {
@@ -177,8 +199,12 @@ export class EnginePodRuntime implements PodRuntime {
 
   async removeContainer(id: string): Promise<void> {
     const container = this.#parts.containers.byId(id);
-    if (container === undefined || container.isRemoving) return;
+    if (container === undefined || container.isRemoving || !this.#isOwnContainer(container)) return;
     await this.#parts.lifecycle.remove(container, { force: true, volumes: true });
+  }
+
+  #isOwnContainer(container: Container): boolean {
+    return container.isPod && this.#isOwn(container.record.Gantry.pod?.sandboxId);
   }
 
   async containerStatus(id: string): Promise<PodContainerStatus> {
@@ -188,7 +214,7 @@ export class EnginePodRuntime implements PodRuntime {
   async listContainers(): Promise<PodContainerStatus[]> {
     return this.#parts.containers
       .all()
-      .filter((container) => container.isPod && container.record.Gantry.phase === "ready")
+      .filter((container) => this.#isOwnContainer(container) && container.record.Gantry.phase === "ready")
       .map((container) => this.#status(container));
   }
 
@@ -226,6 +252,8 @@ export class EnginePodRuntime implements PodRuntime {
       annotations: pod.annotations,
       logPath: record.LogPath,
       pid: state.Pid,
+      mounts: mountsOf(container.hostConfig.Mounts ?? []),
+      resources: limitsOf(container.hostConfig),
     };
   }
 
@@ -332,7 +360,7 @@ export class EnginePodRuntime implements PodRuntime {
 
   async portForward(sandboxId: string, port: number, signal: AbortSignal): Promise<Duplex> {
     const { sandboxes } = this.#parts;
-    const record = sandboxes.get(sandboxId);
+    const record = this.#sandbox(sandboxId);
     if (record.state !== "ready") throw new GantryError("conflict", `sandbox "${sandboxId}" is not running`);
     const path = sandboxes.netnsPath(record);
     const open = (): Socket => connectHere("127.0.0.1", port);
@@ -401,6 +429,7 @@ export class EnginePodRuntime implements PodRuntime {
     const fs = await statfs(this.#options.root);
     const usedBytes = this.#parts.images.layers.list().reduce((sum, layer) => sum + layer.size, 0);
     return {
+      path: this.#options.root,
       usedBytes,
       capacityBytes: fs.blocks * fs.bsize,
       availableBytes: fs.bavail * fs.bsize,
@@ -417,7 +446,9 @@ export class EnginePodRuntime implements PodRuntime {
     const wanted = containerIds === undefined ? undefined : new Set(containerIds);
     const running = containers
       .all()
-      .filter((container) => container.isPod && container.isRunning && (wanted?.has(container.id) ?? true));
+      .filter(
+        (container) => this.#isOwnContainer(container) && container.isRunning && (wanted?.has(container.id) ?? true),
+      );
     const readings = await Promise.all(
       running.map(async (container): Promise<ContainerUsage | undefined> => {
         try {
@@ -454,7 +485,7 @@ export class EnginePodRuntime implements PodRuntime {
       const type = types[Action];
       if (Type !== "container" || type === undefined) return;
       const sandboxId = this.#parts.containers.byId(Actor.ID)?.record.Gantry.pod?.sandboxId ?? sandboxOf.get(Actor.ID);
-      if (sandboxId === undefined) return;
+      if (sandboxId === undefined || !this.#isOwn(sandboxId)) return;
       if (type === "container-removed") sandboxOf.delete(Actor.ID);
       else sandboxOf.set(Actor.ID, sandboxId);
       queue.push({ type, sandboxId, containerId: Actor.ID });

@@ -56,7 +56,10 @@ export class Sandboxes {
         .all()
         .find(
           ({ config: other, state }) =>
-            state === "ready" && other.metadata.uid === metadata.uid && other.metadata.attempt === metadata.attempt,
+            state === "ready" &&
+            other.owner === config.owner &&
+            other.metadata.uid === metadata.uid &&
+            other.metadata.attempt === metadata.attempt,
         );
       if (known !== undefined) return known.id;
       const record: SandboxRecord = {
@@ -240,6 +243,12 @@ export class Sandboxes {
       createdAt: record.createdAt,
       ips: [...(endpoint?.ips ?? [])],
       netnsPath: this.netnsPath(record),
+      namespaces: {
+        hostNetwork: config.hostNetwork,
+        hostPid: config.hostPid,
+        hostIpc: config.hostIpc,
+        shareProcessNamespace: config.shareProcessNamespace,
+      },
       labels: config.labels,
       annotations: config.annotations,
     };

@@ -1,0 +1,179 @@
+import type { ContainerMount, ContainerResources, ContainerSecurity, PodContainerConfig } from "#api/pod-runtime.ts";
+import { GantryError } from "#base/errors.ts";
+import type {
+  ContainerConfig,
+  ContainerSecurityContext,
+  LinuxResources,
+  MountMessage,
+  SandboxConfig,
+  SecurityProfile,
+} from "./messages.ts";
+
+const propagations: Record<MountMessage["propagation"], ContainerMount["propagation"]> = {
+  PROPAGATION_PRIVATE: "private",
+  PROPAGATION_HOST_TO_CONTAINER: "host-to-container",
+  PROPAGATION_BIDIRECTIONAL: "bidirectional",
+};
+
+/** SELinux is not in force on this kind of machine: labels that nobody enforces are refused, not dropped. */
+export function refuseSelinux(options: object | null): void {
+  if (options !== null && Object.values(options).some((value) => value !== "")) {
+    throw new GantryError("unsupported", "SELinux is not supported");
+  }
+}
+
+/** What the kubelet always sends on cgroup v2. */
+const knownUnified = new Set(["memory.oom.group"]);
+
+/** Limits for the port. Zero means "not given", as everywhere in CRI. */
+export function resourcesOf(resources: LinuxResources): ContainerResources {
+  if (resources.hugepageLimits.some(({ limit }) => limit > 0)) {
+    throw new GantryError("unsupported", "limits of huge pages are not supported");
+  }
+  const unknown = Object.keys(resources.unified).filter((key) => !knownUnified.has(key));
+  if (unknown.length > 0)
+    throw new GantryError("unsupported", `cgroup settings are not supported: ${unknown.join(", ")}`);
+  const given = {
+    cpuPeriod: resources.cpuPeriod,
+    cpuQuota: resources.cpuQuota,
+    cpuShares: resources.cpuShares,
+    memoryLimitBytes: resources.memoryLimitInBytes,
+    memorySwapLimitBytes: resources.memorySwapLimitInBytes,
+    oomScoreAdj: resources.oomScoreAdj,
+    cpusetCpus: resources.cpusetCpus,
+    cpusetMems: resources.cpusetMems,
+  };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== 0 && value !== ""));
+}
+
+function mountOf(mount: MountMessage): ContainerMount {
+  const { containerPath, hostPath, readonly, propagation } = mount;
+  if (containerPath === "") throw new GantryError("invalid", "a mount's container path must not be empty");
+  if (mount.image !== null && mount.image.image !== "") {
+    throw new GantryError("unsupported", `mount of an image at "${containerPath}" is not supported`);
+  }
+  if (mount.uidMappings.length + mount.gidMappings.length > 0) {
+    throw new GantryError("unsupported", `ID mappings of the mount at "${containerPath}" are not supported`);
+  }
+  if (mount.recursiveReadOnly) {
+    if (!readonly) throw new GantryError("invalid", "recursive_read_only must be used with readonly");
+    if (propagation !== "PROPAGATION_PRIVATE") {
+      throw new GantryError("invalid", "recursive_read_only needs private propagation");
+    }
+    throw new GantryError("unsupported", "recursive read-only mounts are not supported");
+  }
+  return { hostPath, containerPath, readOnly: readonly, propagation: propagations[propagation] };
+}
+
+function seccompOf(profile: SecurityProfile | null, path: string): string {
+  if (profile === null) return path === "" ? "unconfined" : path.replace(/^docker\/default$/, "runtime/default");
+  if (profile.profileType === "Localhost") return `localhost/${profile.localhostRef}`;
+  return profile.profileType === "RuntimeDefault" ? "runtime/default" : "unconfined";
+}
+
+function refuseApparmor(profile: SecurityProfile | null, deprecated: string): void {
+  const name = profile?.profileType === "Localhost" ? profile.localhostRef : deprecated;
+  if (name !== "" && name !== "unconfined" && name !== "runtime/default") {
+    throw new GantryError("unsupported", `AppArmor is not supported: profile "${name}"`);
+  }
+}
+
+function securityOf(context: ContainerSecurityContext, sandboxPid: string): ContainerSecurity {
+  const { runAsUser, runAsGroup, runAsUsername, capabilities, namespaceOptions } = context;
+  if (runAsGroup !== null && runAsUser === null && runAsUsername === "") {
+    throw new GantryError("invalid", "user group is specified without user");
+  }
+  if (context.supplementalGroupsPolicy === "Strict") {
+    throw new GantryError("unsupported", "the supplemental groups policy Strict is not supported");
+  }
+  if ((capabilities?.addAmbientCapabilities.length ?? 0) > 0) {
+    throw new GantryError("unsupported", "ambient capabilities are not supported");
+  }
+  refuseSelinux(context.selinuxOptions);
+  refuseApparmor(context.apparmor, context.apparmorProfile);
+  const isOwnPid = namespaceOptions?.pid === "CONTAINER" && sandboxPid !== "CONTAINER";
+  const pidNamespace =
+    namespaceOptions?.pid === "TARGET"
+      ? { containerId: namespaceOptions.targetId }
+      : isOwnPid
+        ? ("own" as const)
+        : undefined;
+  return {
+    privileged: context.privileged,
+    ...(runAsUser === null ? {} : { runAsUser: runAsUser.value }),
+    ...(runAsUser !== null || runAsUsername === "" ? {} : { runAsUserName: runAsUsername }),
+    ...(runAsGroup === null ? {} : { runAsGroup: runAsGroup.value }),
+    supplementalGroups: context.supplementalGroups,
+    readOnlyRootFilesystem: context.readonlyRootfs,
+    noNewPrivileges: context.noNewPrivs,
+    capabilitiesAdd: capabilities?.addCapabilities ?? [],
+    capabilitiesDrop: capabilities?.dropCapabilities ?? [],
+    seccompProfile: context.privileged ? "unconfined" : seccompOf(context.seccomp, context.seccompProfilePath),
+    maskedPaths: context.maskedPaths,
+    readonlyPaths: context.readonlyPaths,
+    ...(pidNamespace === undefined ? {} : { pidNamespace }),
+  };
+}
+
+const noContext: ContainerSecurityContext = {
+  capabilities: null,
+  privileged: false,
+  namespaceOptions: null,
+  selinuxOptions: null,
+  runAsUser: null,
+  runAsGroup: null,
+  runAsUsername: "",
+  readonlyRootfs: false,
+  supplementalGroups: [],
+  supplementalGroupsPolicy: "Merge",
+  noNewPrivs: false,
+  maskedPaths: [],
+  readonlyPaths: [],
+  seccomp: null,
+  apparmor: null,
+  apparmorProfile: "",
+  seccompProfilePath: "",
+};
+
+/** `SIGRTMINPLUS3` is `SIGRTMIN+3` everywhere else. */
+function stopSignalOf(name: string): string | undefined {
+  if (name === "RUNTIME_DEFAULT") return undefined;
+  return name.replace("PLUS", "+").replace("MINUS", "-");
+}
+
+/** CreateContainer's config for the port. Throws `invalid`, and `unsupported` for what Gantry cannot put in force. */
+export function containerConfigOf(
+  config: ContainerConfig | null,
+  sandbox: SandboxConfig | null,
+  imageId: string,
+): PodContainerConfig {
+  if (config?.metadata == null || config.metadata.name === "") {
+    throw new GantryError("invalid", "container config must include metadata with a name");
+  }
+  if (config.CDIDevices.length > 0) throw new GantryError("unsupported", "CDI devices are not supported");
+  const stopSignal = stopSignalOf(config.stopSignal);
+  const { image } = config;
+  return {
+    metadata: config.metadata,
+    imageId,
+    image: image?.userSpecifiedImage || (image?.image ?? ""),
+    command: config.command,
+    args: config.args,
+    workingDir: config.workingDir,
+    env: config.envs.map(({ key, value }) => ({ name: key, value })),
+    mounts: config.mounts.map(mountOf),
+    devices: config.devices,
+    labels: config.labels,
+    annotations: config.annotations,
+    logPath: config.logPath,
+    stdin: config.stdin,
+    stdinOnce: config.stdinOnce,
+    tty: config.tty,
+    ...(stopSignal === undefined ? {} : { stopSignal }),
+    resources: config.linux?.resources ? resourcesOf(config.linux.resources) : {},
+    security: securityOf(
+      config.linux?.securityContext ?? noContext,
+      sandbox?.linux?.securityContext?.namespaceOptions?.pid ?? "POD",
+    ),
+  };
+}
