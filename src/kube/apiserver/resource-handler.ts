@@ -1,5 +1,5 @@
 import type { Clock } from "#base/clock.ts";
-import { hasCode } from "#base/errors.ts";
+import { type GantryError, hasCode } from "#base/errors.ts";
 import type { KubeObject } from "#api/kube/object.ts";
 import type { HttpRequest, HttpResponse } from "#web/http.ts";
 import {
@@ -109,6 +109,7 @@ export class ResourceHandler {
       case "PATCH": {
         const contentType = mediaType(request);
         if (!patchTypes.includes(contentType)) throw unsupportedMediaType(patchTypes);
+        checkPatchOptions(contentType, request.query);
         const patch = await decodePatch(contentType, await readBody(request));
         const { entry, created } = await operations.patch(target, contentType, patch, context);
         return this.#object(target, entry, created ? 201 : 200, context, request, response);
@@ -333,6 +334,18 @@ export class ResourceHandler {
   async #body(target: Target, request: HttpRequest, context: RequestContext): Promise<Mutable> {
     const body = await readBody(request);
     return decodeBody(body, mediaType(request), kindOf(target), context.fieldValidation, context.warnings);
+  }
+}
+
+/** Who applies must be named; only who applies may force. Throws 422. */
+function checkPatchOptions(contentType: string, query: URLSearchParams): void {
+  const refuse = (reason: string, field: string, message: string): GantryError =>
+    invalid({ group: "meta.k8s.io", kind: "PatchOptions" }, "", [{ reason, field, message }]);
+  if (contentType !== "application/apply-patch+yaml") {
+    if (query.get("force") !== null)
+      throw refuse("FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch");
+  } else if (!query.get("fieldManager")) {
+    throw refuse("FieldValueRequired", "fieldManager", "Required value: is required for apply patch");
   }
 }
 
