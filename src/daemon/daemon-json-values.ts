@@ -72,7 +72,7 @@ export function checkLogging(
   const name = driver || "json-file";
   const known = Object.hasOwn(logOptions, name) ? logOptions[name] : undefined;
   if (known === undefined) throw invalid(`logger: no log driver named '${name}' is registered`);
-  for (const option of [...Object.keys(options)])
+  for (const option of Object.keys(options))
     if (!known.includes(option))
       throw invalid(`failed to set log opts: unknown log opt '${option}' for ${name} log driver`);
   const size = options["max-size"];

@@ -1,7 +1,7 @@
 import { constants, openSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { AsyncQueue } from "#base/async-queue.ts";
-import { closeFd, duplicateFd } from "./descriptors.ts";
+import { closeFd } from "./descriptors.ts";
 import { bind, check, errnoName, lastErrno, systemError } from "./libc.ts";
 import { type ReadinessWatch, onceWritable, watchReadable } from "./poll.ts";
 
@@ -125,17 +125,6 @@ export class SeqpacketSocket {
       this.#stopWaiting = undefined;
     }
     return false;
-  }
-
-  /** libuv takes one watch on a descriptor, and reading has it: waiting for room is done on a copy. */
-  #writable(): Promise<void> {
-    const copy = duplicateFd(this.#fd);
-    return new Promise((resolve) =>
-      onceWritable(copy, () => {
-        closeFd(copy);
-        resolve();
-      }),
-    );
   }
 
   /** No more messages come from us. */
