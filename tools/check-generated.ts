@@ -6,7 +6,13 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
-const generated = ["src/**/tsconfig.json", "tsconfig.json", "tsconfig.build.json", ".oxlintrc.json", "src/api/kube/generated/**/*.ts"];
+const generated = [
+  "src/**/tsconfig.json",
+  "tsconfig.json",
+  "tsconfig.build.json",
+  ".oxlintrc.json",
+  "src/api/kube/generated/**/*.ts",
+];
 
 function fingerprint(): Map<string, string> {
   const files = generated.flatMap((pattern) => globSync(pattern, { cwd: root })).sort();

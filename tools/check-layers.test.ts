@@ -5,7 +5,13 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { findBreaches, layerOf, readLayerTable, scan } from "./check-layers.ts";
 
-const table = { base: [], "kube/client": ["base"], "kube/node": ["base", "kube/client"], engine: ["base"], daemon: ["*"] };
+const table = {
+  base: [],
+  "kube/client": ["base"],
+  "kube/node": ["base", "kube/client"],
+  engine: ["base"],
+  daemon: ["*"],
+};
 
 test("a file belongs to the layer with the longest matching name", () => {
   assert.equal(layerOf("kube/node/agent.ts", table), "kube/node");

@@ -15,7 +15,9 @@ const names = Object.keys(table).filter((name) => {
 export function allowedLayers(name: string): string[] {
   const allowed = table[name] ?? [];
   if (!allowed.includes("*")) return allowed.filter((layer) => names.includes(layer));
-  return names.filter((layer) => layer !== name && !(table[layer] ?? []).includes("*")).concat(name === "cli" ? ["daemon"] : []);
+  return names
+    .filter((layer) => layer !== name && !(table[layer] ?? []).includes("*"))
+    .concat(name === "cli" ? ["daemon"] : []);
 }
 
 function writeJson(path: string, value: unknown): void {
@@ -39,7 +41,13 @@ for (const name of names) {
 }
 writeJson(join(root, "tsconfig.json"), {
   extends: "./tsconfig.base.json",
-  compilerOptions: { composite: false, incremental: false, declaration: false, emitDeclarationOnly: false, noEmit: true },
+  compilerOptions: {
+    composite: false,
+    incremental: false,
+    declaration: false,
+    emitDeclarationOnly: false,
+    noEmit: true,
+  },
   include: outsideFolders.map((folder) => `${folder}/**/*.ts`),
   references: names.map((name) => ({ path: `./src/${name}` })),
 });
@@ -54,7 +62,9 @@ const forbidden = (name: string): string[] => {
   return names.filter((layer) => !allowed.has(layer) && !inside.includes(layer)).map((layer) => `#${layer}/*`);
 };
 const lintPath = join(root, ".oxlintrc.json");
-const lint = JSON.parse(readFileSync(lintPath, "utf8")) as { overrides: { files: string[]; rules: Record<string, unknown> }[] };
+const lint = JSON.parse(readFileSync(lintPath, "utf8")) as {
+  overrides: { files: string[]; rules: Record<string, unknown> }[];
+};
 const isLayerRule = (rules: Record<string, unknown>): boolean => "no-restricted-imports" in rules;
 lint.overrides = lint.overrides.filter((override) => !isLayerRule(override.rules));
 for (const name of names) {
@@ -62,7 +72,12 @@ for (const name of names) {
   if (group.length === 0) continue;
   lint.overrides.push({
     files: [`src/${name}/**/*.ts`],
-    rules: { "no-restricted-imports": ["error", { patterns: [{ group, message: `layers.json does not let ${name} import this layer.` }] }] },
+    rules: {
+      "no-restricted-imports": [
+        "error",
+        { patterns: [{ group, message: `layers.json does not let ${name} import this layer.` }] },
+      ],
+    },
   });
 }
 writeJson(lintPath, lint);
