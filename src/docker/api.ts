@@ -65,11 +65,13 @@ function sendError(error: unknown, request: HttpRequest, response: HttpResponse,
     parts.log.error("A Docker API request failed.", { method, path, error: errorChain(error), stack });
   }
   const body = Buffer.from(`${JSON.stringify({ message: errorMessage(error) })}\n`);
-  response.send(dockerStatus(error), { "Content-Type": "application/json" }, body);
+  response.send(dockerStatus(error, request.path), { "Content-Type": "application/json" }, body);
 }
 
-function dockerStatus(error: unknown): number {
+function dockerStatus(error: unknown, path: string): number {
   const code = errorCode(error);
+  // Elsewhere than at login, 401 would make the CLI ask for a name and a password.
+  if (code === "unauthorized" && !path.endsWith("/auth")) return 500;
   // docker knows neither: a full disk or address pool and an expired wait are its own failures.
   return code === "exhausted" || code === "timeout" || code === "cancelled" ? 500 : httpStatus(code);
 }

@@ -34,7 +34,7 @@ function goType(shape: Shape): string {
 
 /**
  * Checks that the fields of a decoded body have the types that Go's decoder demands; unknown fields pass, as
- * there. Throws `invalid` in the decoder's words.
+ * there. Fields that are null are taken out. Throws `invalid` in the decoder's words.
  */
 export function checkShape(value: unknown, shape: Shape, path: string): void {
   if (value === null || value === undefined || shape === "any") return;
@@ -48,7 +48,13 @@ export function checkShape(value: unknown, shape: Shape, path: string): void {
     if (typeof value !== "object" || Array.isArray(value)) throw mismatch(value, shape, path);
     const entries = value as Record<string, unknown>;
     if ("map" in shape) for (const key in entries) checkShape(entries[key], shape.map, path);
-    else for (const key in shape.fields) checkShape(entries[key], shape.fields[key] as Shape, `${path}.${key}`);
+    else {
+      for (const key in shape.fields) {
+        // To Go, null is a field that was left out.
+        if (entries[key] === null) delete entries[key];
+        else checkShape(entries[key], shape.fields[key] as Shape, `${path}.${key}`);
+      }
+    }
   }
 }
 

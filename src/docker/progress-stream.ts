@@ -13,10 +13,15 @@ export class ProgressStream {
     this.#call = call;
   }
 
+  /** Sends the headers before there is a line: from now on every failure is one. */
+  begin(): void {
+    if (!this.#call.response.started) this.#call.response.start(200, { "Content-Type": "application/json" });
+  }
+
   readonly write = (message: ProgressMessage): void => {
     const { response } = this.#call;
     if (response.finished) return;
-    if (!response.started) response.start(200, { "Content-Type": "application/json" });
+    this.begin();
     // Progress is dropped for nobody: what a slow client leaves is a few lines, bounded by the work's own.
     void response.write(`${JSON.stringify(ordered(message))}\r\n`);
   };
@@ -32,7 +37,7 @@ export class ProgressStream {
       const message = errorMessage(error);
       this.write({ errorDetail: { message }, error: message });
     }
-    if (!response.started) response.start(200, { "Content-Type": "application/json" });
+    this.begin();
     response.end();
   }
 }

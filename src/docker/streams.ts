@@ -11,6 +11,13 @@ const lingerMs = 10_000;
  * The content type says from API 1.42 on whether the stream is framed.
  */
 export function hijack(call: Call, tty: boolean): Duplex {
+  const raw = takeOver(call, tty);
+  // A TLS connection would end its way out with the client's: what the container still writes must get through.
+  raw.allowHalfOpen = true;
+  return raw;
+}
+
+function takeOver(call: Call, tty: boolean): Duplex {
   const framed = !tty && call.version >= 42;
   if (call.request.upgrade === undefined) {
     return call.response.hijack(200, "OK", { "Content-Type": "application/vnd.docker.raw-stream" });
@@ -37,9 +44,14 @@ function roomIn(sink: Duplex): Promise<void> {
 
 /**
  * Joins a client's raw connection and a container's streams until the output ends or the client is gone.
- * A client that half-closes ends the container's stdin only; docker's CLI does so at once when it has none.
+ * Without a TTY the output is framed. A client that half-closes ends the container's stdin only; docker's CLI does so at once when it has none.
  */
-export async function joinStreams(raw: Duplex, session: StreamSession, signal: AbortSignal): Promise<void> {
+export async function joinStreams(
+  raw: Duplex,
+  session: StreamSession,
+  framed: boolean,
+  signal: AbortSignal,
+): Promise<void> {
   const stop = (): void => {
     session.close();
     raw.destroy();
@@ -59,7 +71,7 @@ export async function joinStreams(raw: Duplex, session: StreamSession, signal: A
   try {
     for await (const { stream, data } of session.output) {
       if (raw.destroyed) break;
-      const bytes = session.tty ? data : stdcopyFrame(stream, data);
+      const bytes = framed ? stdcopyFrame(stream, data) : data;
       if (!raw.write(bytes)) await roomIn(raw);
     }
   } finally {

@@ -33,7 +33,7 @@ async function attach(call: Call): Promise<void> {
     session.close();
     throw error;
   }
-  await joinStreams(raw, session, call.request.signal);
+  await joinStreams(raw, session, !session.tty, call.request.signal);
 }
 
 /** Attach for browsers: what the container writes comes unframed, in binary messages. */

@@ -1,5 +1,5 @@
 import type { ExecCreateBody } from "#api/docker/container-types.ts";
-import { errorMessage, GantryError, hasCode } from "#base/errors.ts";
+import { errorMessage, GantryError } from "#base/errors.ts";
 import type { ExecStartOptions, StreamSession } from "#engine/engine.ts";
 import { checkShape } from "../body-shape.ts";
 import { execCreate, execStart } from "../body-shapes.ts";
@@ -24,23 +24,25 @@ async function start(call: Call): Promise<void> {
   const execId = call.params["id"] as string;
   const options: ExecStartOptions = { detach: Detach === true, tty: Tty === true };
   if (call.version >= 42 && ConsoleSize !== undefined && ConsoleSize !== null) options.consoleSize = ConsoleSize;
+  if (options.detach) {
+    await call.engine.containers.execStart(execId, options);
+    sendStatus(call, 200);
+    return;
+  }
+  // Clients read the head of the answer before they look for output: it goes out first, once the exec is known.
+  await call.engine.containers.execInspect(execId);
+  const framed = options.tty !== true;
+  const raw = hijack(call, !framed);
   let session: StreamSession | undefined;
   try {
     session = await call.engine.containers.execStart(execId, options);
   } catch (error) {
-    // As docker: what the runtime says of a command that cannot be run comes through the stream.
-    if (options.detach || hasCode(error, "not-found", "conflict")) throw error;
-    const raw = hijack(call, options.tty === true);
+    // As docker: why a command cannot be run is said in its output.
     const text = Buffer.from(`${errorMessage(error)}\r\n`);
-    raw.write(options.tty === true ? text : stdcopyFrame("stdout", text));
-    endGently(raw);
-    return;
+    raw.write(framed ? stdcopyFrame("stdout", text) : text);
   }
-  if (session === undefined) {
-    sendStatus(call, 200);
-    return;
-  }
-  await joinStreams(hijack(call, session.tty), session, call.request.signal);
+  if (session === undefined) endGently(raw);
+  else await joinStreams(raw, session, framed, call.request.signal);
 }
 
 async function inspect(call: Call): Promise<void> {

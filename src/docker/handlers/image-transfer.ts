@@ -68,6 +68,8 @@ async function push(call: Call): Promise<void> {
 async function load(call: Call): Promise<void> {
   const progress = new ProgressStream(call);
   const quiet = boolOr(call.query, "quiet", true);
+  // docker tells every failure of a load in the stream.
+  progress.begin();
   await progress.run(() => call.engine.images.load(call.request.body, { progress: progress.write, quiet }));
 }
 
