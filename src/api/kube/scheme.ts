@@ -1,6 +1,16 @@
 import resourceRows from "./generated/tables/resources.ts";
 import { tables, type TableSource } from "./generated/tables/index.ts";
-import type { FieldSchema, GroupInfo, ObjectSchema, PatchStrategy, ResourceInfo, ScalarKind, SchemaType, SchemeTables, SubresourceInfo } from "./schema.ts";
+import type {
+  FieldSchema,
+  GroupInfo,
+  ObjectSchema,
+  PatchStrategy,
+  ResourceInfo,
+  ScalarKind,
+  SchemaType,
+  SchemeTables,
+  SubresourceInfo,
+} from "./schema.ts";
 
 const scalars: Record<string, ScalarKind> = {
   string: "string",
@@ -59,7 +69,10 @@ class Table {
       const match = /^A (\w+) (\S+)(?: (.*))?$/.exec(line);
       if (!match) continue;
       const [, name, underlying, values] = match as unknown as [string, string, string, string | undefined];
-      this.#aliases.set(name, { underlying, values: values === undefined ? undefined : (JSON.parse(values) as string[]) });
+      this.#aliases.set(name, {
+        underlying,
+        values: values === undefined ? undefined : (JSON.parse(values) as string[]),
+      });
     }
   }
 
@@ -107,7 +120,8 @@ class TableObject implements ObjectSchema {
       const fields = new Map<string, FieldSchema>();
       for (const field of this.layout) {
         if (!field.inline) fields.set(field.name, field);
-        else if (field.type.kind === "object") for (const [name, inner] of field.type.object.fields) fields.set(name, inner);
+        else if (field.type.kind === "object")
+          for (const [name, inner] of field.type.object.fields) fields.set(name, inner);
       }
       this.#fields = fields;
     }
@@ -144,17 +158,38 @@ class TableField implements FieldSchema {
       const at = flag.indexOf("=");
       const value = flag.slice(at + 1);
       switch (at === -1 ? flag : flag.slice(0, at)) {
-        case "p": this.number = Number(value); break;
-        case "o": this.omitempty = true; break;
-        case "z": this.omitzero = true; break;
-        case "r": this.required = true; break;
-        case "list": this.listType = value as "atomic"; break;
-        case "keys": this.listKeys = value.split(","); break;
-        case "map": this.atomic = value === "atomic"; break;
-        case "patch": this.patchStrategies = value.split(",") as PatchStrategy[]; break;
-        case "key": this.patchMergeKey = value; break;
-        case "d": this.default = JSON.parse(value); break;
-        default: throw new Error(`unknown flag ${flag} in table ${table.source.name}`);
+        case "p":
+          this.number = Number(value);
+          break;
+        case "o":
+          this.omitempty = true;
+          break;
+        case "z":
+          this.omitzero = true;
+          break;
+        case "r":
+          this.required = true;
+          break;
+        case "list":
+          this.listType = value as "atomic";
+          break;
+        case "keys":
+          this.listKeys = value.split(",");
+          break;
+        case "map":
+          this.atomic = value === "atomic";
+          break;
+        case "patch":
+          this.patchStrategies = value.split(",") as PatchStrategy[];
+          break;
+        case "key":
+          this.patchMergeKey = value;
+          break;
+        case "d":
+          this.default = JSON.parse(value);
+          break;
+        default:
+          throw new Error(`unknown flag ${flag} in table ${table.source.name}`);
       }
     }
   }
@@ -183,7 +218,12 @@ function tableOf(name: string): Table | undefined {
 function resolveType(table: Table, goType: string): SchemaType {
   const text = goType.replace(/^\*/, "");
   const own = scalars[text] ?? scalars[`${table.source.name}.${text}`];
-  if (own !== undefined) return { kind: own, go: scalarGoNames[text] ?? (/^[a-z]/.test(text) && !text.includes("/") ? text : `v1.${text.replace(/^.*\./, "")}`) };
+  if (own !== undefined)
+    return {
+      kind: own,
+      go:
+        scalarGoNames[text] ?? (/^[a-z]/.test(text) && !text.includes("/") ? text : `v1.${text.replace(/^.*\./, "")}`),
+    };
   if (text.startsWith("[]")) {
     const items = resolveType(table, text.slice(2));
     return { kind: "list", items, go: `[]${items.go}` };
@@ -191,7 +231,11 @@ function resolveType(table: Table, goType: string): SchemaType {
   const map = /^map\[([^\]]+)\](.*)$/.exec(text);
   if (map) {
     const values = resolveType(table, map[2] as string);
-    return { kind: "map", values, go: `map[${map[1] === "string" ? "string" : `${table.source.version}.${map[1]}`}]${values.go}` };
+    return {
+      kind: "map",
+      values,
+      go: `map[${map[1] === "string" ? "string" : `${table.source.version}.${map[1]}`}]${values.go}`,
+    };
   }
   const dot = text.lastIndexOf(".");
   const home = dot === -1 ? table : tableOf(text.slice(0, dot));
@@ -200,13 +244,18 @@ function resolveType(table: Table, goType: string): SchemaType {
   const object = home?.object(name);
   if (object !== undefined) return { kind: "object", object, go };
   const alias = home?.alias(name);
-  if (home === undefined || alias === undefined) throw new Error(`type ${goType} of table ${table.source.name} is in no table`);
+  if (home === undefined || alias === undefined)
+    throw new Error(`type ${goType} of table ${table.source.name} is in no table`);
   const under = resolveType(home, alias.underlying);
   switch (under.kind) {
-    case "list": return { ...under, go, message: true };
-    case "string": return alias.values === undefined ? { kind: "string", go } : { kind: "string", go, enum: alias.values };
-    case "object": return under;
-    default: return { ...under, go };
+    case "list":
+      return { ...under, go, message: true };
+    case "string":
+      return alias.values === undefined ? { kind: "string", go } : { kind: "string", go, enum: alias.values };
+    case "object":
+      return under;
+    default:
+      return { ...under, go };
   }
 }
 
@@ -225,7 +274,18 @@ class TableResource implements ResourceInfo {
   readonly storageVersionHash: string;
 
   constructor(row: string[]) {
-    const [group = "", version = "", plural = "", singular = "", scope, kind = "", verbs = "", shortNames = "", categories = "", hash = ""] = row;
+    const [
+      group = "",
+      version = "",
+      plural = "",
+      singular = "",
+      scope,
+      kind = "",
+      verbs = "",
+      shortNames = "",
+      categories = "",
+      hash = "",
+    ] = row;
     this.group = group;
     this.version = version;
     this.plural = plural;
@@ -269,10 +329,17 @@ class Scheme implements SchemeTables {
         if (!this.#byKind.has(kindKey)) this.#byKind.set(kindKey, resource);
       } else {
         const named = kind.split("/");
-        const [kindGroup, kindVersion, kindName] = named.length === 3 ? (named as [string, string, string]) : [group, version, kind];
+        const [kindGroup, kindVersion, kindName] =
+          named.length === 3 ? (named as [string, string, string]) : [group, version, kind];
         this.#byPlural
           .get(`${group}/${version}/${plural}`)
-          ?.subresources.push({ name: subresource, group: kindGroup, version: kindVersion, kind: kindName, verbs: verbs.split(",") });
+          ?.subresources.push({
+            name: subresource,
+            group: kindGroup,
+            version: kindVersion,
+            kind: kindName,
+            verbs: verbs.split(","),
+          });
       }
     }
     this.resources = [...this.#byPlural.values()];

@@ -64,7 +64,7 @@ function planOf(schema: ObjectSchema): Plan {
         name,
         field,
         struct: type.kind === "object" && !field.pointer && !field.omitzero ? type.object : undefined,
-        zero: name === "kind" || name === "apiVersion" ? undefined : zeroOf(field),
+        zero: schema.isKind && (name === "kind" || name === "apiVersion") ? undefined : zeroOf(field),
         dropsZero:
           field.omitempty &&
           !field.pointer &&

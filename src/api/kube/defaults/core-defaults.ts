@@ -20,7 +20,8 @@ function service(object: Fields): void {
   const external =
     type === "LoadBalancer" || type === "NodePort" || (type === "ClusterIP" && !isEmpty(spec["externalIPs"]));
   if (external) set(spec, "externalTrafficPolicy", "Cluster");
-  if (type !== "ExternalName") set(spec, "internalTrafficPolicy", "Cluster");
+  if (type === "ClusterIP" || type === "NodePort" || type === "LoadBalancer")
+    set(spec, "internalTrafficPolicy", "Cluster");
   if (type === "LoadBalancer") {
     set(spec, "allocateLoadBalancerNodePorts", true);
     const status = (object["status"] as { loadBalancer?: Fields } | undefined)?.loadBalancer;

@@ -1,13 +1,15 @@
 /** Defaults of pods and their parts (Kubernetes 1.36, API reference of core/v1). */
 import { type DefaultRule, each, type Fields, isEmpty, part, set } from "./rule.ts";
 
-/** Always for the tag `latest` and for no tag and no digest, else IfNotPresent. */
+const reference =
+  /^(?:[A-Za-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:(?:[._]|__|-+|\/)[a-z0-9]+)*(?::([\w][\w.-]{0,127}))?(@.+)?$/;
+
+/** Always for the tag `latest` and for no tag and no digest, else IfNotPresent, also for what is no reference. */
 function pullPolicy(image: unknown): string {
-  const text = typeof image === "string" ? image : "";
-  const [name = "", digest] = text.split("@");
-  const colon = name.indexOf(":", name.lastIndexOf("/") + 1);
-  const tag = colon === -1 ? (digest === undefined ? "latest" : "") : name.slice(colon + 1);
-  return tag === "latest" ? "Always" : "IfNotPresent";
+  const match = reference.exec(typeof image === "string" ? image : "");
+  if (match === null) return "IfNotPresent";
+  const [, tag, digest] = match;
+  return tag === "latest" || (tag === undefined && digest === undefined) ? "Always" : "IfNotPresent";
 }
 
 const container: DefaultRule = (object) => {

@@ -7,7 +7,16 @@ import type {
   ProbeHandler,
   ResourceRequirements,
 } from "../generated/types.ts";
-import { configMapKey, dnsLabel, envVarName, httpHeaderName, portName, portNumber, qualifiedName } from "./names.ts";
+import {
+  configMapKey,
+  dnsLabel,
+  dnsSubdomain,
+  envVarName,
+  httpHeaderName,
+  portName,
+  portNumber,
+  qualifiedName,
+} from "./names.ts";
 import type { Problems } from "./problems.ts";
 
 /** What a container may refer to in its pod. */
@@ -103,7 +112,7 @@ function validateEnv(problems: Problems, field: string, env: readonly EnvVar[]):
     for (const name of ["configMapKeyRef", "secretKeyRef"] as const) {
       const ref = from[name];
       if (ref === undefined) continue;
-      if (!ref.name) problems.required(`${there}.${name}.name`);
+      problems.invalidEach(`${there}.${name}.name`, ref.name ?? "", dnsSubdomain(ref.name ?? ""));
       if (!ref.key) problems.required(`${there}.${name}.key`);
       else problems.invalidEach(`${there}.${name}.key`, ref.key, configMapKey(ref.key));
     }

@@ -1,7 +1,7 @@
 /** Namespace, ConfigMap, Secret and Node: kinds that mostly hold data. */
 import { tryParseQuantity } from "#base/quantity.ts";
 import type { ConfigMap, Namespace, Node, Secret, Taint } from "../generated/types.ts";
-import { configMapKey, labelValueForm, qualifiedName } from "./names.ts";
+import { cidr, configMapKey, labelValueForm, qualifiedName } from "./names.ts";
 import type { Problems } from "./problems.ts";
 
 const maxBytes = 1024 * 1024;
@@ -92,6 +92,20 @@ export function validateNamespace(problems: Problems, namespace: Namespace): voi
   }
 }
 
+const effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+
+/** The effect of a taint, or (may be empty) of a toleration. */
+export function validateTaintEffect(
+  problems: Problems,
+  field: string,
+  effect: string | undefined,
+  mayBeEmpty: boolean,
+): void {
+  if (!effect) {
+    if (!mayBeEmpty) problems.required(field);
+  } else if (!effects.includes(effect)) problems.notSupported(field, effect, effects);
+}
+
 function validateTaints(problems: Problems, field: string, taints: readonly Taint[] | undefined): void {
   const seen = new Set<string>();
   for (const [at, taint] of (taints ?? []).entries()) {
@@ -99,9 +113,14 @@ function validateTaints(problems: Problems, field: string, taints: readonly Tain
     problems.invalidEach(`${here}.key`, taint.key, qualifiedName(taint.key ?? ""));
     const wrong = labelValueForm(taint.value ?? "");
     if (wrong.length > 0) problems.invalid(`${here}.value`, taint.value, wrong.join(";"));
-    if (!taint.effect) problems.required(`${here}.effect`);
+    validateTaintEffect(problems, `${here}.effect`, taint.effect, false);
     const key = `${taint.key}:${taint.effect}`;
-    if (seen.has(key)) problems.duplicate(here, taint);
+    if (seen.has(key))
+      problems.duplicate(
+        here,
+        { Key: taint.key, Value: taint.value ?? "", Effect: taint.effect, TimeAdded: taint.timeAdded ?? null },
+        "taints must be unique by key and effect pair",
+      );
     seen.add(key);
   }
 }
@@ -117,6 +136,11 @@ export function validateNode(problems: Problems, node: Node, old: Node | undefin
     }
   }
   const before = old?.spec;
+  const ranges = node.spec?.podCIDRs ?? [];
+  for (const [at, range] of ranges.entries()) problems.invalidEach(`spec.podCIDRs[${at}]`, range, cidr(range));
+  const families = new Set(ranges.map((range) => range.includes(":")));
+  if (ranges.length > families.size && before === undefined)
+    problems.invalid("spec.podCIDRs", ranges, "may specify no more than one CIDR for each IP family");
   if (before === undefined) return;
   const changed =
     (before.podCIDRs ?? []).length > 0 && (before.podCIDRs ?? []).join() !== (node.spec?.podCIDRs ?? []).join();

@@ -1,3 +1,5 @@
+import { isIP } from "node:net";
+
 /** The forms of names in Kubernetes; each function gives what is wrong, in upstream's words, or nothing. */
 
 function regexText(message: string, pattern: string, ...examples: string[]): string {
@@ -7,6 +9,8 @@ function regexText(message: string, pattern: string, ...examples: string[]): str
 }
 
 export const maxLength = (limit: number): string => `must be no more than ${limit} characters`;
+/** As the newer rules of labels say it. */
+const maxBytes = (limit: number): string => `must be no more than ${limit} bytes`;
 export const inclusiveRange = (low: number, high: number): string => `must be between ${low} and ${high}, inclusive`;
 
 const label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
@@ -98,14 +102,14 @@ export function qualifiedName(value: string): string[] {
   if (prefix === "") out.push("prefix part must be non-empty");
   else if (prefix !== undefined) for (const message of dnsSubdomain(prefix)) out.push(`prefix part ${message}`);
   if (name === "") out.push("name part must be non-empty");
-  else if (name.length > 63) out.push(`name part ${maxLength(63)}`);
+  else if (name.length > 63) out.push(`name part ${maxBytes(63)}`);
   if (!labelKeyPattern.test(name)) out.push(`name part ${wording}`);
   return out;
 }
 
 export function labelValueForm(value: string): string[] {
   const out: string[] = [];
-  if (value.length > 63) out.push(maxLength(63));
+  if (value.length > 63) out.push(maxBytes(63));
   if (!labelValuePattern.test(value))
     out.push(
       regexText(
@@ -169,4 +173,15 @@ export function percent(value: string): string[] {
   return /^[0-9]+%$/.test(value)
     ? []
     : [regexText("a valid percent string must be a numeric string followed by an ending '%'", "[0-9]+%", "1%", "93%")];
+}
+
+export function ipAddress(value: string): string[] {
+  return isIP(value) !== 0 ? [] : ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"];
+}
+
+export function cidr(value: string): string[] {
+  const [address = "", length = "", ...rest] = value.split("/");
+  const bits = isIP(address) === 6 ? 128 : 32;
+  const isGood = rest.length === 0 && isIP(address) !== 0 && /^\d{1,3}$/.test(length) && Number(length) <= bits;
+  return isGood ? [] : ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"];
 }

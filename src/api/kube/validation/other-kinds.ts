@@ -15,7 +15,7 @@ import type {
   StorageClass,
 } from "../generated/types.ts";
 import { validatePortNumberOrName } from "./container.ts";
-import { dnsSubdomain, percent } from "./names.ts";
+import { dnsLabel, dnsSubdomain, pathSegment, percent } from "./names.ts";
 import type { Problems } from "./problems.ts";
 import { sameJson } from "./same-json.ts";
 import { validateSelector } from "./selector.ts";
@@ -54,20 +54,21 @@ export function validateRoleBinding(
   old: RoleBinding | ClusterRoleBinding | undefined,
 ): void {
   const { roleRef } = binding;
-  const isCluster = !binding.metadata?.namespace;
+  const isCluster = binding.kind === "ClusterRoleBinding";
   if (roleRef?.apiGroup !== "rbac.authorization.k8s.io")
     problems.notSupported("roleRef.apiGroup", roleRef?.apiGroup ?? "", ["rbac.authorization.k8s.io"]);
   const kinds = isCluster ? ["ClusterRole"] : ["ClusterRole", "Role"];
   if (!kinds.includes(roleRef?.kind ?? ""))
     problems.notSupported("roleRef.kind", roleRef?.kind ?? "", kinds.toReversed());
   if (!roleRef?.name) problems.required("roleRef.name");
+  else problems.invalidEach("roleRef.name", roleRef.name, pathSegment(roleRef.name));
   for (const [at, subject] of (binding.subjects ?? []).entries()) {
     const here = `subjects[${at}]`;
     if (!subject.name) problems.required(`${here}.name`);
     if (subject.kind === "ServiceAccount") {
       if (subject.name) problems.invalidEach(`${here}.name`, subject.name, dnsSubdomain(subject.name));
       if (subject.apiGroup) problems.notSupported(`${here}.apiGroup`, subject.apiGroup, [""]);
-      if (!subject.namespace) problems.required(`${here}.namespace`);
+      if (isCluster && !subject.namespace) problems.required(`${here}.namespace`);
     } else if (subject.kind === "User" || subject.kind === "Group") {
       if (subject.apiGroup !== "rbac.authorization.k8s.io")
         problems.notSupported(`${here}.apiGroup`, subject.apiGroup ?? "", ["rbac.authorization.k8s.io"]);
@@ -84,9 +85,10 @@ function validateBackend(problems: Problems, field: string, backend: Backend | u
   if (service !== undefined && resource !== undefined)
     return problems.invalid(field, "", "cannot set both resource and service backends");
   if (service === undefined && resource === undefined)
-    return problems.required(field, "resource or service backend is required");
+    return problems.invalid(field, "", "resource or service backend is required");
   if (service === undefined) return;
   if (!service.name) problems.required(`${field}.service.name`);
+  else problems.invalidEach(`${field}.service.name`, service.name, dnsLabel(service.name));
   const { port } = service;
   if (port?.name && port.number) problems.invalid(field, "", "cannot set both port name & port number");
   else if (port?.name) validatePortNumberOrName(problems, `${field}.service.port.name`, port.name);
@@ -94,10 +96,22 @@ function validateBackend(problems: Problems, field: string, backend: Backend | u
   else problems.required(field, "port name or number is required");
 }
 
+const pathTypes = ["Exact", "ImplementationSpecific", "Prefix"];
+
 export function validateIngress(problems: Problems, { spec }: Ingress): void {
   const rules = spec?.rules ?? [];
+  for (const [at, tls] of (spec?.tls ?? []).entries()) {
+    for (const [index, host] of (tls.hosts ?? []).entries())
+      problems.invalidEach(
+        `spec.tls[${at}].hosts[${index}]`,
+        host,
+        dnsSubdomain(host.startsWith("*.") ? host.slice(2) : host),
+      );
+    if (tls.secretName)
+      problems.invalidEach(`spec.tls[${at}].secretName`, tls.secretName, dnsSubdomain(tls.secretName));
+  }
   if (rules.length === 0 && spec?.defaultBackend === undefined)
-    problems.invalid("spec", { rules: null }, "either `defaultBackend` or `rules` must be specified");
+    problems.invalid("spec", null, "either `defaultBackend` or `rules` must be specified");
   if (spec?.defaultBackend !== undefined) validateBackend(problems, "spec.defaultBackend", spec.defaultBackend);
   for (const [at, rule] of rules.entries()) {
     const here = `spec.rules[${at}]`;
@@ -113,6 +127,7 @@ export function validateIngress(problems: Problems, { spec }: Ingress): void {
     for (const [index, path] of paths.entries()) {
       const there = `${here}.http.paths[${index}]`;
       if (!path.pathType) problems.required(`${there}.pathType`, "pathType must be specified");
+      else if (!pathTypes.includes(path.pathType)) problems.notSupported(`${there}.pathType`, path.pathType, pathTypes);
       else if ((path.pathType === "Exact" || path.pathType === "Prefix") && !path.path?.startsWith("/"))
         problems.invalid(`${there}.path`, path.path ?? "", "must be an absolute path");
       validateBackend(problems, `${there}.backend`, path.backend);
@@ -148,39 +163,47 @@ export function validateNetworkPolicy(problems: Problems, { spec }: NetworkPolic
   }
 }
 
+type ClaimSpec = NonNullable<PersistentVolumeClaim["spec"]>;
+
+/** Checks a claim's spec, in a claim or in a StatefulSet's template. */
+export function validateClaimSpec(problems: Problems, field: string, spec: ClaimSpec | undefined): void {
+  const modes = spec?.accessModes ?? [];
+  if (modes.length === 0) problems.required(`${field}.accessModes`, "at least 1 access mode is required");
+  for (const mode of modes)
+    if (!accessModes.includes(mode)) problems.notSupported(`${field}.accessModes`, mode, accessModes);
+  if (modes.includes("ReadWriteOncePod") && modes.length > 1)
+    problems.forbidden(`${field}.accessModes`, "may not use ReadWriteOncePod with other access modes");
+  const storage = spec?.resources?.requests?.["storage"];
+  const size = storage === undefined ? undefined : tryParseQuantity(storage);
+  if (storage === undefined) problems.required(`${field}.resources[storage]`);
+  else if (size !== undefined && size.nano <= 0n)
+    problems.invalid(`${field}.resources[storage]`, storage, "must be greater than zero");
+  if (spec?.storageClassName)
+    problems.invalidEach(`${field}.storageClassName`, spec.storageClassName, dnsSubdomain(spec.storageClassName));
+}
+
 export function validateClaim(
   problems: Problems,
   { spec }: PersistentVolumeClaim,
   old: PersistentVolumeClaim | undefined,
 ): void {
-  const modes = spec?.accessModes ?? [];
-  if (modes.length === 0) problems.required("spec.accessModes", "at least 1 access mode is required");
-  for (const mode of modes)
-    if (!accessModes.includes(mode)) problems.notSupported("spec.accessModes", mode, accessModes);
-  if (modes.includes("ReadWriteOncePod") && modes.length > 1)
-    problems.forbidden("spec.accessModes", "may not use ReadWriteOncePod with other access modes");
-  const storage = spec?.resources?.requests?.["storage"];
-  const size = storage === undefined ? undefined : tryParseQuantity(storage);
-  if (storage === undefined) problems.required("spec.resources[storage]");
-  else if (size !== undefined && size.nano <= 0n)
-    problems.invalid("spec.resources[storage]", storage, "must be greater than zero");
-  if (spec?.storageClassName)
-    problems.invalidEach("spec.storageClassName", spec.storageClassName, dnsSubdomain(spec.storageClassName));
+  validateClaimSpec(problems, "spec", spec);
   const before = old?.spec;
   if (before === undefined || spec === undefined) return;
   const comparable = {
     ...spec,
     resources: before.resources,
     volumeAttributesClassName: before.volumeAttributesClassName,
-    volumeName: before.volumeName ?? spec.volumeName,
-  };
-  if (!before.volumeName) comparable.volumeName = before.volumeName;
-  if (before.storageClassName === undefined) comparable.storageClassName = before.storageClassName;
+  } as ClaimSpec;
+  // A volume and a class may still be given to a claim that has none.
+  if (!before.volumeName) delete comparable.volumeName;
+  if (before.storageClassName === undefined) delete comparable.storageClassName;
   if (!sameJson(comparable, before))
     problems.forbidden(
       "spec",
       "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n",
     );
+  const size = tryParseQuantity(spec.resources?.requests?.["storage"] ?? "");
   const oldStorage = before.resources?.requests?.["storage"];
   if (size !== undefined && oldStorage !== undefined && compareQuantities(size, parseQuantity(oldStorage)) < 0)
     problems.forbidden("spec.resources.requests.storage", "field can not be less than previous value");

@@ -8,7 +8,8 @@ import type {
   Toleration,
 } from "../generated/types.ts";
 import { validateContainer, type ContainerScope, validateProbesAndLifecycle } from "./container.ts";
-import { dnsLabel, dnsSubdomain, inclusiveRange, labelValueForm, qualifiedName } from "./names.ts";
+import { dnsLabel, dnsSubdomain, inclusiveRange, ipAddress, labelValueForm, qualifiedName } from "./names.ts";
+import { validateTaintEffect } from "./data-kinds.ts";
 import { validateAnnotations, validateLabels } from "./object-meta.ts";
 import type { Problems } from "./problems.ts";
 import { validateSelector } from "./selector.ts";
@@ -88,6 +89,7 @@ function validateEphemeral(
 function validateTolerations(problems: Problems, field: string, tolerations: readonly Toleration[] | undefined): void {
   for (const [at, toleration] of (tolerations ?? []).entries()) {
     const here = `${field}[${at}]`;
+    validateTaintEffect(problems, `${here}.effect`, toleration.effect, true);
     const { key, operator, value = "", effect, tolerationSeconds } = toleration;
     if (key) problems.invalidEach(`${here}.key`, key, qualifiedName(key));
     else if (operator !== "Exists")
@@ -101,15 +103,20 @@ function validateTolerations(problems: Problems, field: string, tolerations: rea
     if (operator === undefined || operator === "Equal") {
       const wrong = labelValueForm(value);
       if (wrong.length > 0) problems.invalid(`${here}.operator`, value, wrong.join(";"));
-    } else if (operator === "Exists" && value !== "")
-      problems.invalid(`${here}.operator`, value, "value must be empty when `operator` is 'Exists'");
+    } else if (operator === "Exists") {
+      if (value !== "") problems.invalid(`${here}.operator`, value, "value must be empty when `operator` is 'Exists'");
+    } else problems.notSupported(`${here}.operator`, operator, ["Equal", "Exists"]);
   }
 }
+
+const nodeOperators = new Set<string>(["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]);
 
 function validateNodeTerm(problems: Problems, field: string, term: NodeSelectorTerm): void {
   for (const [at, rule] of (term.matchExpressions ?? []).entries()) {
     const here = `${field}.matchExpressions[${at}]`;
     const values = rule.values ?? [];
+    if (!nodeOperators.has(rule.operator))
+      problems.invalid(`${here}.operator`, rule.operator ?? "", "not a valid selector operator");
     if ((rule.operator === "In" || rule.operator === "NotIn") && values.length === 0)
       problems.required(`${here}.values`, "must be specified when `operator` is 'In' or 'NotIn'");
     if ((rule.operator === "Exists" || rule.operator === "DoesNotExist") && values.length > 0)
@@ -123,7 +130,7 @@ function validateNodeTerm(problems: Problems, field: string, term: NodeSelectorT
 function validatePodTerm(problems: Problems, field: string, term: PodAffinityTerm): void {
   validateSelector(problems, `${field}.labelSelector`, term.labelSelector);
   if (!term.topologyKey) problems.required(`${field}.topologyKey`, "can not be empty");
-  else problems.invalidEach(`${field}.topologyKey`, term.topologyKey, qualifiedName(term.topologyKey));
+  problems.invalidEach(`${field}.topologyKey`, term.topologyKey ?? "", qualifiedName(term.topologyKey ?? ""));
 }
 
 function validateAffinity(problems: Problems, field: string, affinity: PodSpec["affinity"]): void {
@@ -171,6 +178,14 @@ function validateSpread(problems: Problems, field: string, spec: PodSpec): void 
     if (!rule.whenUnsatisfiable)
       problems.notSupported(`${here}.whenUnsatisfiable`, "", ["DoNotSchedule", "ScheduleAnyway"]);
     validateSelector(problems, `${here}.labelSelector`, rule.labelSelector);
+    const isRepeated = spec.topologySpreadConstraints
+      ?.slice(at + 1)
+      .some((other) => other.topologyKey === rule.topologyKey && other.whenUnsatisfiable === rule.whenUnsatisfiable);
+    if (isRepeated === true)
+      problems.duplicate(
+        `${here}.{topologyKey, whenUnsatisfiable}`,
+        `{${rule.topologyKey}, ${rule.whenUnsatisfiable}}`,
+      );
   }
 }
 
@@ -202,6 +217,10 @@ function validateNetwork(problems: Problems, field: string, spec: PodSpec): void
         search,
         dnsSubdomain(search.replace(/\.$/, "").replace(/^_/, "")),
       );
+  for (const [at, server] of (dns?.nameservers ?? []).entries())
+    problems.invalidEach(`${field}.dnsConfig.nameservers[${at}]`, server, ipAddress(server));
+  for (const [at, alias] of (spec.hostAliases ?? []).entries())
+    problems.invalidEach(`${field}.hostAliases[${at}].ip`, alias.ip ?? "", ipAddress(alias.ip ?? ""));
   for (const [at, alias] of (spec.hostAliases ?? []).entries())
     for (const [index, name] of (alias.hostnames ?? []).entries())
       problems.invalidEach(`${field}.hostAliases[${at}].hostnames[${index}]`, name, dnsSubdomain(name));
@@ -233,8 +252,6 @@ export function validatePodSpec(problems: Problems, field: string, spec: PodSpec
   validateNetwork(problems, field, spec);
   validateLabels(problems, `${field}.nodeSelector`, spec.nodeSelector);
   validateSecurity(problems, `${field}.securityContext`, spec.securityContext);
-  for (const [at, secret] of (spec.imagePullSecrets ?? []).entries())
-    if (!secret.name) problems.required(`${field}.imagePullSecrets[${at}].name`);
   validateAffinity(problems, `${field}.affinity`, spec.affinity);
   for (const [at, gate] of (spec.readinessGates ?? []).entries())
     problems.invalidEach(

@@ -44,8 +44,8 @@ export class Problems {
     this.#add("FieldValueForbidden", field, "Forbidden", detail);
   }
 
-  duplicate(field: string, value: unknown): void {
-    this.#add("FieldValueDuplicate", field, `Duplicate value: ${show(value)}`, "");
+  duplicate(field: string, value: unknown, detail = ""): void {
+    this.#add("FieldValueDuplicate", field, `Duplicate value: ${show(value)}`, detail);
   }
 
   notFound(field: string, value: unknown): void {

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import type { Service } from "../generated/types.ts";
-import { dnsLabel, dnsSubdomain, portNumber, qualifiedName } from "./names.ts";
+import { cidr, dnsLabel, dnsSubdomain, portNumber, qualifiedName } from "./names.ts";
 import { validatePortNumberOrName } from "./container.ts";
 import { validateLabels } from "./object-meta.ts";
 import type { Problems } from "./problems.ts";
@@ -33,7 +33,15 @@ function validatePorts(problems: Problems, spec: NonNullable<Service["spec"]>): 
       nodePorts.add(key);
     }
     const key = `${port.protocol}/${port.port}`;
-    if (numbers.has(key)) problems.duplicate(here, { protocol: port.protocol, port: port.port });
+    if (numbers.has(key))
+      problems.duplicate(here, {
+        Name: "",
+        Protocol: port.protocol,
+        AppProtocol: null,
+        Port: port.port,
+        TargetPort: 0,
+        NodePort: 0,
+      });
     numbers.add(key);
   }
 }
@@ -117,6 +125,8 @@ export function validateService(problems: Problems, service: Service, old: Servi
               : "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
       );
   }
+  for (const [at, range] of (spec.loadBalancerSourceRanges ?? []).entries())
+    problems.invalidEach(`spec.LoadBalancerSourceRanges[${at}]`, range.trim(), cidr(range.trim()));
   validateTraffic(problems, spec);
   const before = old?.spec;
   if (before === undefined) return;

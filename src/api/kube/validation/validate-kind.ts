@@ -84,10 +84,19 @@ function hasEnum(type: SchemaType): boolean {
   }
 }
 
+/** Enumerations whose rules are told in words of their own. */
+const ownWords = new Set([
+  "v1.NodeSelectorOperator",
+  "v1.TolerationOperator",
+  "v1.TaintEffect",
+  "v1.DeploymentStrategyType",
+  "v1.PersistentVolumeAccessMode",
+]);
+
 function checkEnums(problems: Problems, field: string, value: unknown, type: SchemaType): void {
   if (value === undefined || value === null || !hasEnum(type)) return;
   if (type.kind === "string") {
-    if (value !== "" && type.enum?.includes(value as string) === false)
+    if (value !== "" && !ownWords.has(type.go) && type.enum?.includes(value as string) === false)
       problems.notSupported(
         field,
         value,

@@ -17,7 +17,8 @@ function validateItems(problems: Problems, field: string, items: readonly KeyToP
     if (!item.path) problems.required(`${here}.path`);
     else {
       validateDescendingPath(problems, `${here}.path`, item.path);
-      if (item.path.startsWith("..")) problems.invalid(`${here}.path`, item.path, "must not start with '..'");
+      if (item.path.startsWith("..") && !item.path.startsWith("../"))
+        problems.invalid(`${here}.path`, item.path, "must not start with '..'");
     }
     validateMode(problems, `${here}.mode`, item.mode);
   }
@@ -62,7 +63,6 @@ function validateSource(problems: Problems, here: string, volume: Volume): void 
   validateMode(problems, `${here}.projected.defaultMode`, projected.defaultMode);
   for (const [at, source] of (projected.sources ?? []).entries()) {
     const there = `${here}.projected.sources[${at}]`;
-    if (Object.keys(source).length === 0) problems.required(there, "must specify at least 1 projection source");
     if (source.secret !== undefined && !source.secret.name) problems.required(`${there}.secret.name`);
     if (source.configMap !== undefined && !source.configMap.name) problems.required(`${there}.configMap.name`);
     const token = source.serviceAccountToken;
@@ -73,7 +73,7 @@ function validateSource(problems: Problems, here: string, volume: Volume): void 
         token.expirationSeconds,
         "may not specify a duration less than 10 minutes",
       );
-    if (!token.path) problems.required(`${there}.serviceAccountToken.path`);
+    if (!token.path) problems.required(`${here}.projected.path`);
   }
 }
 
@@ -96,7 +96,7 @@ export function validateVolumes(
       problems.invalidEach(`${here}.name`, volume.name, dnsLabel(volume.name));
       if (names.has(volume.name)) problems.duplicate(`${here}.name`, volume.name);
     }
-    names.set(volume.name, { claim: volume.persistentVolumeClaim !== undefined || volume.ephemeral !== undefined });
+    if (volume.name) names.set(volume.name, { claim: volume.persistentVolumeClaim !== undefined || volume.ephemeral !== undefined });
   }
   return names;
 }

@@ -12,8 +12,9 @@ import type {
   StatefulSet,
 } from "../generated/types.ts";
 import { dnsSubdomain, percent } from "./names.ts";
+import { validateClaimSpec } from "./other-kinds.ts";
 import { validatePodTemplate } from "./pod-spec.ts";
-import type { Problems } from "./problems.ts";
+import { Problems } from "./problems.ts";
 import { sameJson } from "./same-json.ts";
 import { isEmptySelector, validateSelector } from "./selector.ts";
 
@@ -25,7 +26,12 @@ function validateTemplate(
   owner: string,
 ): void {
   const labels = template?.metadata?.labels;
-  if (selector === undefined || (!isEmptySelector(selector) && !matches(selector, labels)))
+  if (selector !== undefined && !isSound(selector)) {
+    // DaemonSets look at their template all the same.
+    if (owner !== "DaemonSet")
+      return problems.invalid("spec.selector", selector, owner === "StatefulSet" ? "" : "invalid label selector");
+    selector = undefined;
+  } else if (selector === undefined || (!isEmptySelector(selector) && !matches(selector, labels)))
     problems.invalid(`${field}.metadata.labels`, labels ?? null, "`selector` does not match template `labels`");
   validatePodTemplate(problems, field, template ?? {});
   const spec = template?.spec ?? ({} as PodSpec);
@@ -33,6 +39,12 @@ function validateTemplate(
     problems.notSupported(`${field}.spec.restartPolicy`, spec.restartPolicy, ["Always"]);
   if (spec.activeDeadlineSeconds !== undefined)
     problems.forbidden(`${field}.spec.activeDeadlineSeconds`, `activeDeadlineSeconds in ${owner} is not Supported`);
+}
+
+function isSound(selector: LabelSelector): boolean {
+  const found = new Problems();
+  validateSelector(found, "", selector);
+  return found.list.length === 0;
 }
 
 function matches(selector: LabelSelector, labels: Record<string, string> | undefined): boolean {
@@ -134,6 +146,9 @@ export function validateStatefulSet(problems: Problems, { spec }: StatefulSet, o
   if (old === undefined && spec.serviceName)
     problems.invalidEach("spec.serviceName", spec.serviceName, dnsSubdomain(spec.serviceName));
   requiredSelector(problems, "spec.selector", spec.selector, "statefulset");
+  if (old === undefined)
+    for (const [at, claim] of (spec.volumeClaimTemplates ?? []).entries())
+      validateClaimSpec(problems, `spec.volumeClaimTemplates[${at}].spec`, claim.spec);
   // The volumes of its claims are there for its containers.
   const claims = (spec.volumeClaimTemplates ?? []).map(({ metadata }) => ({
     name: metadata?.name ?? "",
@@ -157,7 +172,7 @@ export function validateStatefulSet(problems: Problems, { spec }: StatefulSet, o
 
 export function validateDaemonSet(problems: Problems, { spec }: DaemonSet, old: DaemonSet | undefined): void {
   if (spec === undefined) return problems.required("spec");
-  requiredSelector(problems, "spec.selector", spec.selector, "daemonset");
+  if (spec.selector !== undefined) requiredSelector(problems, "spec.selector", spec.selector, "daemonset");
   validateTemplate(problems, "spec.template", spec.template, spec.selector, "DaemonSet");
   problems.nonNegative("spec.minReadySeconds", spec.minReadySeconds);
   problems.nonNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit);
