@@ -1,4 +1,4 @@
-import { chownSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { GantryError, errorMessage } from "#base/errors.ts";
@@ -129,5 +129,10 @@ export function unmergeUserKubeconfig(config: InstanceConfig): void {
   const before = readKubeconfig(path);
   const after = without(before, contextName(config));
   if (after["current-context"] === contextName(config)) after["current-context"] = after.contexts[0]?.name ?? "";
+  // A file in which nothing is left was ours.
+  if (after.clusters.length + after.users.length + after.contexts.length === 0) {
+    rmSync(path);
+    return;
+  }
   if (JSON.stringify(after) !== JSON.stringify(before)) writeKubeconfig(path, after);
 }

@@ -91,13 +91,6 @@ export async function startNode(
     log,
     handler: createDockerApi({ version }, { engine, log: log.with({ part: "docker" }) }),
   });
-  const adminServer = new HttpServer({
-    name: "node-admin",
-    log,
-    handler: nodeAdminHandler(engine, () => settings.current),
-  });
-  await adminServer.listen({ path: nodeAdminSocket(config), mode: 0o600 });
-
   const cri = new CriServer(
     { path: criSocket(config) },
     { runtime: engine.criPods, clock, log: log.with({ part: "cri" }) },
@@ -126,6 +119,12 @@ export async function startNode(
     { client: nodeClient, runtime: engine.pods, log: log.with({ part: "node-agent" }), clock },
   );
   await agent.start();
+  const adminServer = new HttpServer({
+    name: "node-admin",
+    log,
+    handler: nodeAdminHandler({ engine, agent, settings: () => settings.current }),
+  });
+  await adminServer.listen({ path: nodeAdminSocket(config), mode: 0o600 });
 
   const serviceTasks = tasks.child("services");
   const proxyInformers = new InformerFactory({ source: proxyClient, log, clock });

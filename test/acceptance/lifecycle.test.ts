@@ -50,6 +50,17 @@ test("down stops containers and keeps data; up brings the sample back", async ()
   assert.equal(machineState()["processes"]?.filter((line) => line.includes(instance.name)).length, 0);
   instance.up();
   assert.match(instance.docker("ps", "--format", "{{.Names}}"), /^kept$/m);
+  // Once stopped, once started: nothing was started again in between.
+  const restarts = (): string =>
+    instance.kubectl(
+      "get",
+      "pods",
+      "-l",
+      "app=hello",
+      "-o",
+      "jsonpath={.items[*].status.containerStatuses[0].restartCount}",
+    );
+  await eventually("each pod has been restarted once", () => restarts() === "1 1");
   await eventually("the sample runs again", () =>
     /2\/2/.test(instance.kubectl("get", "deployment", "hello", "--no-headers")),
   );
