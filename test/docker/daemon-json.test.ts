@@ -226,8 +226,11 @@ test("SIGHUP reloads what dockerd reloads, and tells it; the rest waits; a broke
   save({ labels: ["zone=b"], debug: false, mtu: 1400 });
   process.kill(pid, "SIGHUP");
   await eventually("the reload", () => labels() === '["zone=b"] false');
-  const events = instance.docker("events", "--since", `${since}`, "--until", "0s", "--filter", "type=daemon");
-  assert.match(events, /daemon reload .*labels=\["zone=b"\]/);
+  await eventually("the event", () =>
+    /daemon reload .*labels=\["zone=b"\]/.test(
+      instance.docker("events", "--since", `${since}`, "--until", "0s", "--filter", "type=daemon"),
+    ),
+  );
   const log = (): string => readFileSync(join(instance.root, "logs/node.log"), "utf8");
   assert.match(log(), /come in force with .*"keys":\["mtu"\]/);
   writeFileSync(file, "{");
