@@ -50,7 +50,7 @@ export async function reset(options: ResetOptions): Promise<void> {
   });
   await progress.step("end containers, unmount, remove networks", () => removeTraces(config));
   await progress.step("remove data", async () => {
-    unmergeUserKubeconfig(config);
+    await unmergeUserKubeconfig(config);
     removeInstance(config);
   });
   process.stdout.write(`Gantry "${config.name}" is gone.\n`);

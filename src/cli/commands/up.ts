@@ -77,7 +77,8 @@ async function withDaemonJson(
   configFile: string | undefined,
   isRunning: boolean,
 ): Promise<InstanceConfig> {
-  const { daemonJsonPath, readDaemonJson } = await import("#daemon/daemon-json.ts");
+  const { daemonJsonPath } = await import("#daemon/daemon-json.ts");
+  const { checkDaemonJson } = await import("#daemon/daemon-json-apply.ts");
   const wanted = configFile === undefined ? known : { ...known, configFile: resolvePath(configFile) };
   if (isRunning) {
     if (daemonJsonPath(wanted) === daemonJsonPath(known)) return known;
@@ -86,7 +87,7 @@ async function withDaemonJson(
       `Gantry "${known.name}" runs with ${daemonJsonPath(known)}. To use another file, run \`gantry down\` first.`,
     );
   }
-  for (const warning of readDaemonJson(wanted).warnings) process.stderr.write(`Warning: ${warning}\n`);
+  for (const warning of checkDaemonJson(wanted).warnings) process.stderr.write(`Warning: ${warning}\n`);
   return configFile === undefined ? known : setConfigFile(known, resolvePath(configFile));
 }
 
@@ -144,8 +145,8 @@ async function start(
     waitUntil(config, what, options.timeout, pids, check);
   try {
     await progress.step("API server", () => wait("The API server", () => apiIsReady(kube)));
-    writeAdminKubeconfig(config);
-    mergeUserKubeconfig(config, { makeCurrent: options.switch });
+    await writeAdminKubeconfig(config);
+    await mergeUserKubeconfig(config, { makeCurrent: options.switch });
     await progress.step("container engine", () => wait("The container engine", () => answers(config.dockerSocket)));
     const notBefore = before.node === undefined ? startedAt : 0;
     await progress.step(`node ${config.nodeName} Ready`, () =>

@@ -1,18 +1,5 @@
-import type { Pod, Taint, Toleration } from "#api/kube/generated/types.ts";
-
-/** True when a toleration covers a taint (core/v1, Toleration.ToleratesTaint). */
-export function tolerates(toleration: Toleration, taint: Taint): boolean {
-  if (toleration.effect && toleration.effect !== taint.effect) return false;
-  if (toleration.key && toleration.key !== taint.key) return false;
-  switch (toleration.operator ?? "Equal") {
-    case "Exists":
-      return true;
-    case "Equal":
-      return Boolean(toleration.key) && (toleration.value ?? "") === (taint.value ?? "");
-    default:
-      return false;
-  }
-}
+import type { Pod, Taint } from "#api/kube/generated/types.ts";
+import { tolerates } from "#api/kube/tolerations.ts";
 
 /**
  * Until when a pod may stay on a node with these NoExecute taints, in milliseconds since the epoch: 0 when a

@@ -1,11 +1,5 @@
-import type { Node, Pod, Taint, Toleration } from "#api/kube/generated/types.ts";
-
-function tolerates(toleration: Toleration, taint: Taint): boolean {
-  if (toleration.effect && toleration.effect !== taint.effect) return false;
-  if (toleration.key && toleration.key !== taint.key) return false;
-  if ((toleration.operator ?? "Equal") === "Exists") return true;
-  return Boolean(toleration.key) && (toleration.value ?? "") === (taint.value ?? "");
-}
+import type { Node, Pod, Taint } from "#api/kube/generated/types.ts";
+import { tolerates } from "#api/kube/tolerations.ts";
 
 /** The first taint that keeps a pod off a node, or undefined. */
 export function untoleratedTaint(pod: Pod, node: Node): Taint | undefined {
