@@ -168,7 +168,12 @@ export class ContainerFiles {
     const changed = applyChanges(imageConfigOf(base), options.changes ?? []);
     const mustPause = options.pause !== false && container.isRunning && !container.state.Paused;
     try {
-      if (mustPause) await lifecycle.pause(container);
+      if (mustPause) {
+        // One that ended in between writes no more.
+        await lifecycle.pause(container).catch((error: unknown) => {
+          if (container.isRunning) throw error;
+        });
+      }
       const image = await commitImage(images, {
         snapshotId: container.id,
         base: parent,

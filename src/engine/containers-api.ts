@@ -150,8 +150,8 @@ export function createContainersApi(parts: ContainersApiParts): ContainersApi {
         else resolveWait(value);
       };
       const off = container.changes.on((change) => {
-        if (change === "removed" || (change === "exited" && condition === "next-exit")) finish(result());
-        else if (change === "exited" && condition === "not-running" && !container.state.Running) finish(result());
+        // An exit before a restart is one, too: docker wakes its waiters.
+        if (change === "removed" || (change === "exited" && condition !== "removed")) finish(result());
       });
       const onAbort = (): void => finish(undefined);
       if (signal.aborted) onAbort();

@@ -137,17 +137,15 @@ export function createImagesApi(parts: ImagesApiParts): ImagesApi {
 const knownFilters = ["before", "dangling", "label", "reference", "since", "until"];
 
 /** A `reference` filter: a glob over the short name, with or without its tag. */
-function matchesReference(image: Image, pattern: string): boolean {
+function matchesReference(reference: string, pattern: string): boolean {
   const glob = new RegExp(
     `^${pattern
       .replace(/[.+^${}()|\\]/g, "\\$&")
       .replaceAll("*", "[^/]*")
       .replaceAll("?", "[^/]")}$`,
   );
-  return [...image.tags, ...image.digests].some((reference) => {
-    const name = familiarString(parseReference(reference));
-    return glob.test(name) || glob.test(name.replace(/@.*$|:[^:/]*$/, "")) || glob.test(reference);
-  });
+  const name = familiarString(parseReference(reference));
+  return glob.test(name) || glob.test(name.replace(/@.*$|:[^:/]*$/, "")) || glob.test(reference);
 }
 
 function listImages(
@@ -165,6 +163,8 @@ function listImages(
     (text) => parseUserTime(text, parts.clock.now()) ?? Number.POSITIVE_INFINITY,
   );
   const references = filters["reference"] ?? [];
+  const isWanted = (reference: string): boolean =>
+    references.some((pattern) => matchesReference(reference, pattern));
   const hasChild = new Set(images.list().map((image) => image.parent));
   return images
     .list()
@@ -185,10 +185,15 @@ function listImages(
       )
         return false;
       if (!matchesLabels(image.config.config?.Labels, filters["label"] ?? [])) return false;
-      return references.length === 0 || references.some((pattern) => matchesReference(image, pattern));
+      return references.length === 0 || [...image.tags, ...image.digests].some(isWanted);
     })
-    .map((image) =>
-      imageSummary(images, image, options.sharedSize === undefined ? {} : { sharedSize: options.sharedSize }),
-    )
+    .map((image) => {
+      // A filter by name shows the names that fit, not the image's others.
+      const shown =
+        references.length === 0
+          ? image
+          : { ...image, tags: image.tags.filter(isWanted), digests: image.digests.filter(isWanted) };
+      return imageSummary(images, shown, options.sharedSize === undefined ? {} : { sharedSize: options.sharedSize });
+    })
     .sort((a, b) => b.Created - a.Created);
 }

@@ -14,15 +14,19 @@ export interface SessionOptions {
   replay?: AsyncIterable<StreamChunk>;
 }
 
+/** As much as a pipe holds. */
+const maxEarlyBytes = 64 * 1024;
+
 /**
- * One client's connection to a process's streams. The process may come later: until `connect`, the client
- * waits with what it types.
+ * One client's connection to a process's streams. The process may come later: until `connect`, some of
+ * what the client types is kept, and then the client waits.
  */
 export class ProcessSession implements StreamSession {
   readonly tty: boolean;
   readonly output: AsyncIterable<StreamChunk>;
   readonly #options: SessionOptions;
   readonly #scanner: DetachScanner | undefined;
+  #earlyBytes = 0;
   readonly #connected: Promise<StreamsPort | undefined>;
   #settle: (streams: StreamsPort | undefined) => void = () => {};
   #streams: StreamsPort | undefined;
@@ -93,9 +97,15 @@ export class ProcessSession implements StreamSession {
     const scanned = this.#scanner?.push(chunk);
     const bytes = scanned?.pass ?? chunk;
     if (bytes.length > 0) {
-      // The process is not waited for by whoever starts it: it would have to read before it runs.
-      const streams = this.#streams ?? (await this.#connected);
-      await streams?.write(bytes);
+      if (this.#streams === undefined && this.#earlyBytes + bytes.length <= maxEarlyBytes) {
+        this.#earlyBytes += bytes.length;
+        const kept = Uint8Array.from(bytes);
+        void this.#connected.then((streams) => streams?.write(kept));
+      } else {
+        // Whoever starts the process must not wait for this: it would have to read before it runs.
+        const streams = this.#streams ?? (await this.#connected);
+        await streams?.write(bytes);
+      }
     }
     if (scanned?.isDetach === true) {
       this.#options.onDetach?.();

@@ -47,9 +47,9 @@ export async function pushImage(
           .sort()
       : [canonicalString(reference)];
   const shown = familiarString({ ...reference, tag: undefined });
+  progress({ status: `The push refers to repository [${repositoryName}]` });
   if (tags.length === 0 || tags.some((tag) => images.find(tag) === undefined))
     throw new GantryError("not-found", `An image does not exist locally with the tag: ${shown}`);
-  progress({ status: `The push refers to repository [${repositoryName}]` });
   const { credentials, signal } = options;
   const repository = await client.repository(reference, { credentials, signal, actions: "pull,push" });
   for (const tag of tags) {

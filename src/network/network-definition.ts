@@ -96,7 +96,7 @@ export function defineNetwork(body: NetworkCreateBody, context: DefinitionContex
     Driver: driver,
     EnableIPv4: enableIPv4,
     EnableIPv6: enableIPv6,
-    IPAM: { Driver: "default", Options: body.IPAM?.Options ?? {}, Config: config },
+    IPAM: { Driver: "default", Options: body.IPAM?.Options ?? null, Config: config },
     Internal: body.Internal ?? false,
     Attachable: body.Attachable ?? false,
     Ingress: false,

@@ -106,6 +106,7 @@ test("up refuses a file that cannot be used, in dockerd's words, and starts noth
   writeFileSync(file, '{"hosts": ["tcp://127.0.0.1:2375"]}');
   assert.match(failedUp("--config-file", file), /tcp:\/\/127\.0\.0\.1:2375 needs "tlsverify": true/);
   writeFileSync(file, '{"bip": "10.64.0.1/8"}');
+  assert.match(failedUp("--config-file", file), /bip: 10\.0\.0\.0\/8 overlaps the pods' addresses 10\./);
   assert.match(failedUp("--config-file", `${file}.absent`), /no such file or directory/);
   assert.equal(existsSync(`/run/gantry/${instance.name}/docker.sock`), false);
 });
@@ -241,7 +242,7 @@ test("SIGHUP reloads what dockerd reloads, and tells it; the rest waits; a broke
 
 test("the file is remembered; containers live on without Gantry, or not, as live-restore says", () => {
   save({ "live-restore": true, bip: isolated.bip });
-  instance.docker("run", "-d", "--name", "steady", "gantry/hello", "sleep", "3600");
+  instance.docker("run", "-d", "--stop-timeout", "1", "--name", "steady", "gantry/hello", "sleep", "3600");
   const startedAt = (): string => instance.docker("inspect", "steady", "--format", "{{.State.StartedAt}}");
   const before = startedAt();
   instance.gantry("down", "--keep-containers");
@@ -257,6 +258,41 @@ test("the file is remembered; containers live on without Gantry, or not, as live
   assert.equal(instance.docker("info", "--format", "{{.LiveRestoreEnabled}}").trim(), "false");
   assert.equal(instance.docker("inspect", "steady", "--format", "{{.State.Status}}").trim(), "exited");
   assert.match(instance.docker("run", "--rm", "gantry/hello", "ip", "-4", "-o", "addr"), /inet 10\.243\.18\.2\/24/);
+});
+
+test("the default bridge has the range, the second family, the isolation and the published address of the file", async () => {
+  instance.gantry("down");
+  save({
+    bip: isolated.bip,
+    "fixed-cidr": "10.243.17.128/25",
+    ipv6: true,
+    "fixed-cidr-v6": "fd00:243:17::/64",
+    icc: false,
+    ip: "127.0.0.1",
+    "shutdown-timeout": 1,
+    "default-ipc-mode": "shareable",
+  });
+  instance.up();
+  const port = await freePort();
+  const serve = "mkdir /w; echo served > /w/index.html; httpd -p 80 -h /w; sleep 3600";
+  instance.docker("run", "-d", "--name", "server", "-p", `${port}:80`, "gantry/hello", "sh", "-c", serve);
+  const format = "{{.NetworkSettings.IPAddress}} {{.NetworkSettings.GlobalIPv6Address}} {{.HostConfig.IpcMode}}";
+  assert.equal(
+    instance.docker("inspect", "server", "--format", format).trim(),
+    "10.243.17.128 fd00:243:17::2 shareable",
+  );
+  assert.equal(instance.docker("port", "server").trim(), `80/tcp -> 127.0.0.1:${port}`);
+  const page = await fetch(`http://127.0.0.1:${port}/`).then((answer) => answer.text());
+  assert.equal(page, "served\n");
+  const neighbour = instance.run("docker", [
+    ...["run", "--rm", "gantry/hello"],
+    ...["wget", "-q", "-T", "2", "-O", "-", "http://10.243.17.128/"],
+  ]);
+  assert.notEqual(neighbour.status, 0);
+  const before = performance.now();
+  instance.gantry("down");
+  assert.ok(performance.now() - before < 5_000, "shutdown-timeout is what containers get");
+  instance.up();
 });
 
 test("install-service prints a unit that starts this instance and leaves containers alone", () => {

@@ -9,7 +9,6 @@ const wordsOf28 = [
   "docker save nope:1 -o $W/no.tar",
   "docker load -i $W/bb.tar",
   "echo junk | docker load",
-  "docker push localhost:1/nope:1",
   "docker run --rm --network none bb:1 nosuchcommand",
   "docker run --rm --network none bb:1 /tmp",
   "docker run --rm --network none --dns 9.9.9.9 --dns-search x.y bb:1 cat /etc/resolv.conf",
