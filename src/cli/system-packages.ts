@@ -15,6 +15,7 @@ const needs: readonly Need[] = [
   { programs: ["conmon"], package: "conmon" },
   { programs: ["nft"], package: "nftables" },
   { programs: ["ip"], package: "iproute2" },
+  { programs: ["tini-static", "docker-init", "catatonit"], package: "tini" },
 ];
 
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type {
@@ -26,6 +25,7 @@ import { updateCgroup } from "./cgroup-update.ts";
 import type { ContainerExit } from "./container-types.ts";
 import { readLog } from "./log-reader.ts";
 import { LogRotation } from "./log-rotation.ts";
+import { findInit } from "./init-program.ts";
 import { OciRuntime, type OciRuntimeOptions } from "./oci-runtime.ts";
 import { buildSpec } from "./spec.ts";
 
@@ -36,11 +36,9 @@ interface Kept {
   log: LogPlan;
 }
 
-const initPrograms = ["/usr/bin/docker-init", "/usr/bin/tini-static", "/usr/bin/tini", "/usr/bin/catatonit"];
-
 /** The small init that `--init` puts before a program. Throws `unavailable` where the machine has none. */
-function findInit(): string {
-  const found = initPrograms.find((path) => existsSync(path));
+function requireInit(): string {
+  const found = findInit();
   if (found !== undefined) return found;
   throw new GantryError(
     "unavailable",
@@ -105,7 +103,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
   async create(plan: LaunchPlan): Promise<{ pid: number }> {
     const { id } = plan;
     const bundle = this.#bundle(id);
-    const init = plan.init ? findInit() : undefined;
+    const init = plan.init ? requireInit() : undefined;
     const spec = buildSpec(plan, init);
     const kept: Kept = { cgroupPath: plan.cgroupPath, tty: plan.process.tty, log: plan.log };
     const created = await this.#oci.create({

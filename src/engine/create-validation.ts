@@ -7,6 +7,7 @@ import type {
   RestartPolicy,
 } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
+import { withoutEffect } from "./create-warnings.ts";
 import { parsePortKey, parseHostPort } from "./port-spec.ts";
 
 const invalid = (message: string): GantryError => new GantryError("invalid", message);
@@ -35,7 +36,7 @@ export function validateCreate(body: ContainerCreateBody): string[] {
   for (const key of Object.keys(host.Annotations ?? {})) {
     if (key === "") throw invalid("invalid Annotations: the empty string is not permitted as an annotation key");
   }
-  return warnings;
+  return [...warnings, ...withoutEffect(body)];
 }
 
 function validateConfig(config: ContainerConfig): void {

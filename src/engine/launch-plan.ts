@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { HostConfig } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
@@ -241,22 +241,4 @@ function makeWorkingFolder(rootfs: string, container: Container): void {
   else if (!stats.isDirectory()) {
     throw new GantryError("invalid", `Cannot mkdir: ${folder} is not a directory`);
   }
-}
-
-/** A small init program of this machine for `--init`; docker's own name for it is docker-init. */
-export function findInit(): string | undefined {
-  return [
-    "/usr/libexec/docker/docker-init",
-    "/usr/bin/docker-init",
-    "/usr/sbin/docker-init",
-    "/usr/bin/tini-static",
-    "/usr/bin/catatonit",
-    "/usr/libexec/podman/catatonit",
-    "/usr/bin/dumb-init",
-  ].find((path) => existsSync(path) && isStatic(path));
-}
-
-function isStatic(path: string): boolean {
-  // A dynamic program would look for the container's own C library.
-  return !readFileSync(path).subarray(0, 4096).includes("/ld-");
 }

@@ -5,6 +5,7 @@ import type { ContainerRuntimePort } from "#api/container-runtime.ts";
 import type { DiskUsage, SystemInfo } from "#api/docker/object-types.ts";
 import type { Clock } from "#base/clock.ts";
 import { randomUUID } from "node:crypto";
+import { findInit } from "#container/init-program.ts";
 import { readJson, writeFileAtomic } from "#host/files.ts";
 import type { ImageService } from "#image/image-service.ts";
 import { imageSummary } from "#image/image-views.ts";
@@ -12,7 +13,7 @@ import type { VolumeStore } from "#volume/volume-store.ts";
 import { listContainers } from "./container-list.ts";
 import type { ContainerStore } from "./container-store.ts";
 import type { EngineDefaults, EngineOptions } from "./engine-options.ts";
-import { findInit } from "./launch-plan.ts";
+import { kernelLimits, limitWarnings } from "./kernel-limits.ts";
 import { volumeUsers } from "./volumes-api.ts";
 
 export interface SystemParts {
@@ -31,34 +32,14 @@ function osRelease(): { name: string; version: string } {
   return { name: field("PRETTY_NAME") || "Linux", version: field("VERSION_ID") };
 }
 
-/** What the kernel can limit: docker shows a warning for each that is missing. */
-function kernelLimits(cgroupVersion: 1 | 2): Record<string, boolean> {
-  const has = (controller: string, file: string): boolean =>
-    cgroupVersion === 2 ? true : existsSync(join("/sys/fs/cgroup", controller, file));
+/** What else the kernel has for docker. */
+function kernelFacts(): Record<"IPv4Forwarding" | "BridgeNfIptables" | "BridgeNfIp6tables", boolean> {
   return {
-    MemoryLimit: has("memory", "memory.limit_in_bytes"),
-    SwapLimit: has("memory", "memory.memsw.limit_in_bytes"),
-    CpuCfsPeriod: has("cpu", "cpu.cfs_period_us"),
-    CpuCfsQuota: has("cpu", "cpu.cfs_quota_us"),
-    CPUShares: has("cpu", "cpu.shares"),
-    CPUSet: has("cpuset", "cpuset.cpus"),
-    PidsLimit: cgroupVersion === 2 || existsSync("/sys/fs/cgroup/pids"),
-    OomKillDisable: cgroupVersion === 1 && existsSync("/sys/fs/cgroup/memory/memory.oom_control"),
     IPv4Forwarding: readFileSync("/proc/sys/net/ipv4/ip_forward", "latin1").trim() === "1",
     BridgeNfIptables: existsSync("/proc/sys/net/bridge/bridge-nf-call-iptables"),
     BridgeNfIp6tables: existsSync("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
   };
 }
-
-const warningOf: Record<string, string> = {
-  MemoryLimit: "WARNING: No memory limit support",
-  SwapLimit: "WARNING: No swap limit support",
-  CpuCfsPeriod: "WARNING: No cpu cfs period support",
-  CpuCfsQuota: "WARNING: No cpu cfs quota support",
-  CPUShares: "WARNING: No cpu shares support",
-  CPUSet: "WARNING: No cpuset support",
-  IPv4Forwarding: "WARNING: IPv4 forwarding is disabled",
-};
 
 async function engineId(root: string): Promise<string> {
   const path = join(root, "engine-id.json");
@@ -82,7 +63,9 @@ export async function systemInfo(
   const count = (test: (word: { Running: boolean; Paused: boolean }) => boolean): number =>
     containers.filter(({ state }) => test(state)).length;
   const limits = kernelLimits(facts.cgroupVersion);
-  const warnings = Object.entries(warningOf).flatMap(([key, text]) => (limits[key] === false ? [text] : []));
+  const kernel = kernelFacts();
+  const warnings = limitWarnings(limits);
+  if (!kernel.IPv4Forwarding) warnings.push("WARNING: IPv4 forwarding is disabled");
   warnings.push(...defaults.warnings);
   const system = osRelease();
   return {
@@ -107,9 +90,9 @@ export async function systemInfo(
       Log: ["json-file", "local", "none"],
     },
     ...limits,
+    ...kernel,
     Debug: defaults.debug,
     NFd: 0,
-    OomKillDisable: limits["OomKillDisable"] ?? false,
     NGoroutines: 0,
     SystemTime: new Date(parts.clock.now()).toISOString(),
     LoggingDriver: defaults.logDriver,

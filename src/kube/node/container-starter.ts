@@ -120,9 +120,21 @@ export async function startContainer(
       view.touchContainer(uid, id);
     }
     record("Normal", "Started", "Container started");
+    await linkLog(services, pod, container, id);
     return await postStart(services, stopper, request, id);
   } finally {
     request.onStarted(id);
+  }
+}
+
+/** For log collectors; a container runs without. */
+async function linkLog(services: PodServices, pod: Pod, container: Container, id: string): Promise<void> {
+  const { name = "", namespace = "" } = pod.metadata ?? {};
+  try {
+    const { logPath } = await services.runtime.containerStatus(id);
+    if (logPath !== "") await services.logLinks.add({ pod: name, namespace, name: container.name, id }, logPath);
+  } catch (error) {
+    services.log.warn("A log could not be linked.", { container: id, error: errorMessage(error) });
   }
 }
 

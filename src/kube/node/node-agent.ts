@@ -12,6 +12,7 @@ import type { KubeClient } from "#kube/client/client.ts";
 import { HttpServer, type TlsOptions } from "#web/server.ts";
 import { Backoff } from "./backoff.ts";
 import { ImagePuller } from "./image-puller.ts";
+import { LogLinks } from "./log-links.ts";
 import { machineFacts } from "./node-facts.ts";
 import { hostMounts } from "./node-mounts.ts";
 import { NodeRegistration } from "./node-registration.ts";
@@ -31,7 +32,7 @@ export interface NodeAgentOptions {
   nodeName: string;
   /** The address at which the control plane reaches this node, and `status.hostIP` of its pods. */
   nodeIp: string;
-  /** Data: `pods/<uid>`, `pod-logs`, `seccomp` are made below it. */
+  /** Data: `pods/<uid>`, `pod-logs`, `containers` (links to the logs), `seccomp` are made below it. */
   root: string;
   /** Where the node's HTTPS server listens; port 0 takes a free one. Default host: all addresses. */
   listen: { host?: string; port: number };
@@ -107,6 +108,7 @@ export function createNodeAgent(options: NodeAgentOptions, parts: NodeAgentParts
     objects,
     tokens: new TokenSource(client, clock),
     images: new ImagePuller(runtime, clock),
+    logLinks: new LogLinks(join(root, "containers")),
     statuses: new StatusManager(client, { log, clock, tasks }),
     recorder,
     crashes: new Backoff(clock),
@@ -148,13 +150,14 @@ export function createNodeAgent(options: NodeAgentOptions, parts: NodeAgentParts
   let resolveRegistered!: () => void;
   const registered = new Promise<void>((resolve) => (resolveRegistered = resolve));
 
-  const rotateLogs = async (): Promise<void> => {
+  const tendLogs = async (): Promise<void> => {
     for (const container of await runtime.listContainers()) {
       if (container.state !== "running") continue;
       await rotateLog(runtime, container.id, container.logPath, clock.now()).catch((error: unknown) =>
         log.warn("A container's log could not be rotated.", { container: container.id, error: errorMessage(error) }),
       );
     }
+    await services.logLinks.removeDead();
   };
 
   return {
@@ -182,7 +185,7 @@ export function createNodeAgent(options: NodeAgentOptions, parts: NodeAgentParts
       registration.start(tasks, resolveRegistered);
       serviceInformer.start(tasks);
       await manager.start();
-      tasks.every("log rotation", logCheckMs, rotateLogs);
+      tasks.every("log rotation", logCheckMs, tendLogs);
     },
     async stop() {
       await server.stop();

@@ -6,6 +6,7 @@ import type { EventRecorder, ObjectReference } from "#control/event-recorder.ts"
 import type { Backoff } from "./backoff.ts";
 import type { DownwardFacts } from "./downward.ts";
 import type { ImagePuller } from "./image-puller.ts";
+import type { LogLinks } from "./log-links.ts";
 import type { AdmissionFacts } from "./pod-admission.ts";
 import type { Container, Pod, Service } from "./pod-types.ts";
 import type { RuntimeView } from "./runtime-view.ts";
@@ -23,6 +24,7 @@ export interface PodServices {
   objects: ObjectTracker;
   tokens: TokenSource;
   images: ImagePuller;
+  logLinks: LogLinks;
   statuses: StatusManager;
   recorder: EventRecorder;
   crashes: Backoff;
