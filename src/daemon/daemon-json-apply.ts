@@ -3,7 +3,7 @@ import type { EngineDefaults } from "#engine/engine-options.ts";
 import { type RegistryConfig, defaultRegistryConfig } from "#image/registry-config.ts";
 import { type Cidr, cidrOverlaps, requireCidr } from "#network/addresses.ts";
 import type { NetworkingOptions } from "#network/networking.ts";
-import type { DaemonSettings } from "./daemon-json.ts";
+import { type DaemonSettings, readDaemonJson } from "./daemon-json.ts";
 import type { InstanceConfig } from "./instance-config.ts";
 import { networkingOptions } from "./node-options.ts";
 
@@ -82,6 +82,13 @@ export function networkingOf(config: InstanceConfig, settings: DaemonSettings, s
       ...(network.mtu === undefined ? {} : { mtu: network.mtu }),
     },
   };
+}
+
+/** Reads an instance's daemon.json and checks all that can be before a start. Throws `invalid`. */
+export function checkDaemonJson(config: InstanceConfig): DaemonSettings {
+  const settings = readDaemonJson(config);
+  networkingOf(config, settings, "");
+  return settings;
 }
 
 /** The attributes of the `daemon reload` event, each as JSON, by dockerd's names. */

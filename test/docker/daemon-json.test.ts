@@ -284,10 +284,8 @@ test("the default bridge has the range, the second family, the isolation and the
   assert.equal(instance.docker("port", "server").trim(), `80/tcp -> 127.0.0.1:${port}`);
   const page = await fetch(`http://127.0.0.1:${port}/`).then((answer) => answer.text());
   assert.equal(page, "served\n");
-  const neighbour = instance.run("docker", [
-    ...["run", "--rm", "gantry/hello"],
-    ...["wget", "-q", "-T", "2", "-O", "-", "http://10.243.17.128/"],
-  ]);
+  const ask = ["wget", "-q", "-T", "2", "-O", "-", "http://10.243.17.128/"];
+  const neighbour = instance.run("docker", ["run", "--rm", "gantry/hello", ...ask]);
   assert.notEqual(neighbour.status, 0);
   const before = performance.now();
   instance.gantry("down");
