@@ -45,7 +45,7 @@ export class CriServer {
     const { path } = this.#options;
     await mkdir(dirname(path), { recursive: true, mode: 0o711 });
     await rm(path, { force: true });
-    const server = createServer({ pauseOnConnect: true }, (socket) => void this.#accept(socket));
+    const server = createServer((socket) => void this.#accept(socket));
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause) =>
         reject(new GantryError("unavailable", `cri cannot listen on ${path}: ${cause.message}.`, { cause })),

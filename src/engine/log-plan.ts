@@ -16,7 +16,8 @@ export function parseSize(text: string): number {
 /** Where and how a container's output is kept. */
 export function logPlan(container: Container, defaults: Pick<EngineDefaults, "logDriver" | "logOptions">): LogPlan {
   const { record, hostConfig } = container;
-  if (container.isPod) return { format: "cri", path: record.LogPath, maxSize: 0, maxFiles: 1 };
+  if (container.isPod)
+    return { format: record.LogPath === "" ? "none" : "cri", path: record.LogPath, maxSize: 0, maxFiles: 1 };
   const driver = hostConfig.LogConfig?.Type || defaults.logDriver;
   const options = { ...(hostConfig.LogConfig?.Type ? {} : defaults.logOptions), ...hostConfig.LogConfig?.Config };
   // docker's local driver rotates by itself.

@@ -270,7 +270,7 @@ export class EnginePodRuntime implements PodRuntime {
 
   reopenContainerLog: PodRuntime["reopenContainerLog"] = async (id) => {
     const container = this.#container(id);
-    if (container.isRunning) await this.#parts.runtime.reopenLog(id);
+    if (container.isRunning && container.record.LogPath !== "") await this.#parts.runtime.reopenLog(id);
   };
 
   // ---- exec, attach, port-forward
@@ -420,9 +420,13 @@ export class EnginePodRuntime implements PodRuntime {
 
   removeImage: PodRuntime["removeImage"] = async (name) => {
     const { images, containers } = this.#parts;
-    const image = images.images.find(name);
-    if (image === undefined) return;
-    await removeImage(images.images, image.id, { force: true, users: imageUsers(containers) });
+    const id = images.images.find(name)?.id;
+    if (id === undefined) return;
+    await this.#locks.run(id, async () => {
+      // Another call may have been quicker.
+      if (images.images.byId(id) === undefined) return;
+      await removeImage(images.images, id, { force: true, users: imageUsers(containers) });
+    });
   };
 
   imageFsInfo: PodRuntime["imageFsInfo"] = async () => {

@@ -46,6 +46,7 @@ function busyboxRoot(root: string): void {
   for (const applet of run("/bin/busybox", ["--list"]).split("\n"))
     if (applet !== "" && applet !== "busybox") symlinkSync("busybox", join(root, "bin", applet));
   for (const tool of ["ipcs", "pgrep"]) addProgram(root, `/usr/bin/${tool}`, `bin/${tool}`);
+  writeFileSync(join(root, "home/index.html"), "<h1>It works!</h1>\n");
   const users = [
     "root:x:0:0:root:/root:/bin/sh",
     "www-data:x:33:33:www-data:/var/www:/bin/false",
@@ -100,14 +101,18 @@ interface LookAlike {
 
 const staging = "gcr.io/k8s-staging-cri-tools/";
 const e2e = "registry.k8s.io/e2e-test-images/";
-const nginxCommand = 'ENTRYPOINT ["/usr/sbin/nginx", "-g", "daemon off;"]';
+const nginxCommand = 'CMD ["/usr/sbin/nginx", "-g", "daemon off;"]';
 
 /** What stands behind each name that critest pulls. */
 const lookAlikes: LookAlike[] = [
-  { names: [`${e2e}busybox:1.29-2`], config: ['CMD ["sh"]'] },
+  { names: [`${e2e}busybox:1.29-2`], config: ["ENV CRITEST=busybox"] },
+  {
+    names: [`${e2e}httpd:2.4.39-4`],
+    config: ['CMD ["sh", "-c", "echo httpd on port 80; exec httpd -f -p 80 -h /home"]'],
+  },
   { names: [`${e2e}nginx:1.14-2`], config: [nginxCommand], base: "nginx-80" },
   { names: [`${staging}hostnet-nginx-amd64:latest`], config: [nginxCommand], base: "nginx-12003" },
-  { names: [`${e2e}nonewprivs:1.3`], config: ['ENTRYPOINT ["/usr/bin/nnp"]'], base: "nonewprivs" },
+  { names: [`${e2e}nonewprivs:1.3`], config: ['CMD ["/usr/bin/nnp"]'], base: "nonewprivs" },
   { names: [`${staging}test-image-latest:latest`], config: ["ENV CRITEST=latest"] },
   { names: [`${staging}test-image-tag:test`], config: ["ENV CRITEST=test"] },
   { names: [`${staging}test-image-tag:all`], config: ["ENV CRITEST=all"] },
@@ -120,7 +125,7 @@ const lookAlikes: LookAlike[] = [
   { names: [`${staging}test-image-predefined-group:latest`], config: ["USER 1000"] },
   {
     names: ["registry.k8s.io/pause:3.9", "k8s.gcr.io/pause:3.9"],
-    config: ['ENTRYPOINT ["sleep", "100000"]'],
+    config: ['CMD ["sleep", "100000"]'],
   },
 ];
 
@@ -147,7 +152,7 @@ export function publishLookAlikes(host: string, work: string, source: string): v
   }
   for (const { names, config, base = "busybox" } of lookAlikes) {
     const [first = "", ...more] = names;
-    const changes = ["ENV PATH=/usr/sbin:/usr/bin:/bin", ...config].flatMap((line) => ["--change", line]);
+    const changes = ["ENV PATH=/usr/sbin:/usr/bin:/bin", 'CMD ["sh"]', ...config].flatMap((line) => ["--change", line]);
     docker("import", ...changes, archive(base), first);
     for (const name of more) docker("tag", first, name);
     for (const name of names) docker("push", "-q", name);
