@@ -3,7 +3,7 @@ import { resolve as resolvePath } from "node:path";
 import { GantryError } from "#base/errors.ts";
 import { startDaemon } from "#daemon/daemon-process.ts";
 import type { InstanceConfig } from "#daemon/instance-config.ts";
-import { type DaemonName, daemonNames, instancePaths } from "#daemon/instance-paths.ts";
+import { type DaemonName, daemonNames, defaultRoot, instancePaths } from "#daemon/instance-paths.ts";
 import { loadOrCreateInstance, setConfigFile, writeRootReadme } from "#daemon/instance-store.ts";
 import { machineAddresses } from "../addresses.ts";
 import { daemonProgram } from "../daemon-program.ts";
@@ -53,8 +53,13 @@ async function nodeIsReady(config: InstanceConfig, kube: KubeRequester, notBefor
   return status === 200 && ready?.status === "True" && Date.parse(ready.lastHeartbeatTime ?? "") >= notBefore;
 }
 
+/** `--name` and `--root` as this instance needs them on a command line; nothing for the default one. */
+function instanceArguments(config: InstanceConfig): string {
+  const name = config.name === "default" ? "" : ` --name ${config.name}`;
+  return config.root === defaultRoot(config.name) ? name : `${name} --root ${config.root}`;
+}
+
 async function printWhatNext(config: InstanceConfig, kube: KubeRequester): Promise<void> {
-  const gantry = config.name === "default" ? "gantry" : `gantry --name ${config.name}`;
   const lines: string[] = [];
   const page = await sampleAddress(kube);
   if (page !== undefined) {
@@ -64,7 +69,7 @@ async function printWhatNext(config: InstanceConfig, kube: KubeRequester): Promi
   lines.push(
     "",
     "  Next, in this shell:",
-    `    eval "$(./${gantry.replace("gantry --", "gantry env --").replace(/^gantry$/, "gantry env")})"`,
+    `    eval "$(./gantry env${instanceArguments(config)})"`,
     "    docker run --rm gantry/hello echo hi",
     "    kubectl get pods -o wide",
   );
