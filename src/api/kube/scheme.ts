@@ -331,15 +331,13 @@ class Scheme implements SchemeTables {
         const named = kind.split("/");
         const [kindGroup, kindVersion, kindName] =
           named.length === 3 ? (named as [string, string, string]) : [group, version, kind];
-        this.#byPlural
-          .get(`${group}/${version}/${plural}`)
-          ?.subresources.push({
-            name: subresource,
-            group: kindGroup,
-            version: kindVersion,
-            kind: kindName,
-            verbs: verbs.split(","),
-          });
+        this.#byPlural.get(`${group}/${version}/${plural}`)?.subresources.push({
+          name: subresource,
+          group: kindGroup,
+          version: kindVersion,
+          kind: kindName,
+          verbs: verbs.split(","),
+        });
       }
     }
     this.resources = [...this.#byPlural.values()];

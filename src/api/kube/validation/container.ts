@@ -98,7 +98,7 @@ function validateEnv(problems: Problems, field: string, env: readonly EnvVar[]):
       problems.invalid(
         there,
         "",
-        "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef`, or `fileKeyRef`",
+        "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
       );
     else if (variable.value) problems.invalid(there, "", "may not be specified when `value` is not empty");
     else if (sources > 1) problems.invalid(there, "", "may not have more than one field specified at a time");

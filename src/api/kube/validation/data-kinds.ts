@@ -125,6 +125,12 @@ function validateTaints(problems: Problems, field: string, taints: readonly Tain
   }
 }
 
+/** podCIDR is the older field, and wins over podCIDRs when they differ. */
+function podRanges(node: Node | undefined): string[] {
+  const { podCIDR, podCIDRs = [] } = node?.spec ?? {};
+  return podCIDR && podCIDR !== podCIDRs[0] ? [podCIDR] : podCIDRs;
+}
+
 export function validateNode(problems: Problems, node: Node, old: Node | undefined): void {
   validateTaints(problems, "metadata.taints", node.spec?.taints);
   for (const list of ["capacity", "allocatable"] as const) {
@@ -136,14 +142,13 @@ export function validateNode(problems: Problems, node: Node, old: Node | undefin
     }
   }
   const before = old?.spec;
-  const ranges = node.spec?.podCIDRs ?? [];
+  const ranges = podRanges(node);
   for (const [at, range] of ranges.entries()) problems.invalidEach(`spec.podCIDRs[${at}]`, range, cidr(range));
   const families = new Set(ranges.map((range) => range.includes(":")));
   if (ranges.length > families.size && before === undefined)
     problems.invalid("spec.podCIDRs", ranges, "may specify no more than one CIDR for each IP family");
   if (before === undefined) return;
-  const changed =
-    (before.podCIDRs ?? []).length > 0 && (before.podCIDRs ?? []).join() !== (node.spec?.podCIDRs ?? []).join();
+  const changed = podRanges(old).length > 0 && podRanges(old).join() !== ranges.join();
   if (changed) problems.forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid');
   if (before.providerID && before.providerID !== node.spec?.providerID)
     problems.forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid');

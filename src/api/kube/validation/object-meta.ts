@@ -12,7 +12,7 @@ const nameRules: Record<string, NameRule> = {
   "rbac.authorization.k8s.io/ClusterRole": pathSegment,
   "rbac.authorization.k8s.io/RoleBinding": pathSegment,
   "rbac.authorization.k8s.io/ClusterRoleBinding": pathSegment,
-  "apps/StatefulSet": dnsSubdomain,
+  "apps/StatefulSet": dnsLabel,
 };
 
 const maxAnnotationBytes = 256 * 1024;

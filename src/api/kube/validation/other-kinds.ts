@@ -75,7 +75,11 @@ export function validateRoleBinding(
     } else problems.notSupported(`${here}.kind`, subject.kind ?? "", ["ServiceAccount", "User", "Group"]);
   }
   if (old !== undefined && !sameJson(old.roleRef, roleRef))
-    problems.invalid("roleRef", roleRef, "cannot change roleRef");
+    problems.invalid(
+      "roleRef",
+      { APIGroup: roleRef?.apiGroup ?? "", Kind: roleRef?.kind ?? "", Name: roleRef?.name ?? "" },
+      "cannot change roleRef",
+    );
 }
 
 type Backend = NonNullable<NonNullable<Ingress["spec"]>["defaultBackend"]>;
@@ -126,8 +130,11 @@ export function validateIngress(problems: Problems, { spec }: Ingress): void {
     if (paths.length === 0) problems.required(`${here}.http.paths`);
     for (const [index, path] of paths.entries()) {
       const there = `${here}.http.paths[${index}]`;
-      if (!path.pathType) problems.required(`${there}.pathType`, "pathType must be specified");
-      else if (!pathTypes.includes(path.pathType)) problems.notSupported(`${there}.pathType`, path.pathType, pathTypes);
+      if (!path.pathType) {
+        problems.required(`${there}.pathType`, "pathType must be specified");
+        continue;
+      }
+      if (!pathTypes.includes(path.pathType)) problems.notSupported(`${there}.pathType`, path.pathType, pathTypes);
       else if ((path.pathType === "Exact" || path.pathType === "Prefix") && !path.path?.startsWith("/"))
         problems.invalid(`${there}.path`, path.path ?? "", "must be an absolute path");
       validateBackend(problems, `${there}.backend`, path.backend);

@@ -123,6 +123,8 @@ function validateNodeTerm(problems: Problems, field: string, term: NodeSelectorT
       problems.forbidden(`${here}.values`, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
     if ((rule.operator === "Gt" || rule.operator === "Lt") && values.length !== 1)
       problems.required(`${here}.values`, "must be specified single value when `operator` is 'Lt' or 'Gt'");
+    for (const [index, value] of values.entries())
+      problems.invalidEach(`${here}.values[${index}]`, value, labelValueForm(value));
     problems.invalidEach(`${here}.key`, rule.key, qualifiedName(rule.key ?? ""));
   }
 }
@@ -244,11 +246,19 @@ function validateSecurity(problems: Problems, field: string, security: PodSpec["
   }
 }
 
+// In upstream's order, which is seen in the message.
+const restartPolicies: readonly string[] = ["Always", "OnFailure", "Never"];
+const dnsPolicies: readonly string[] = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+
 /** Checks a pod's spec, in a pod or in a template (upstream's ValidatePodSpec). */
 export function validatePodSpec(problems: Problems, field: string, spec: PodSpec): void {
   const volumes = validateVolumes(problems, `${field}.volumes`, spec.volumes);
   const resourceClaims = new Set((spec.resourceClaims ?? []).map(({ name }) => name));
   validateContainers(problems, field, spec, { volumes, resourceClaims });
+  if (spec.restartPolicy && !restartPolicies.includes(spec.restartPolicy))
+    problems.notSupported(`${field}.restartPolicy`, spec.restartPolicy, restartPolicies);
+  if (spec.dnsPolicy && !dnsPolicies.includes(spec.dnsPolicy))
+    problems.notSupported(`${field}.dnsPolicy`, spec.dnsPolicy, dnsPolicies);
   validateNetwork(problems, field, spec);
   validateLabels(problems, `${field}.nodeSelector`, spec.nodeSelector);
   validateSecurity(problems, `${field}.securityContext`, spec.securityContext);

@@ -7,9 +7,22 @@ import { sameJson } from "./same-json.ts";
 const updatable =
   "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
+/** A token needs an account. */
+function checkTokens(problems: Problems, spec: PodSpec): void {
+  if (spec.serviceAccountName) return;
+  for (const [at, volume] of (spec.volumes ?? []).entries())
+    for (const [index, source] of (volume.projected?.sources ?? []).entries())
+      if (source.serviceAccountToken !== undefined)
+        problems.forbidden(
+          `spec.volumes[${at}].projected.sources[${index}].serviceAccountToken`,
+          "must not be specified when serviceAccountName is not set",
+        );
+}
+
 export function validatePodCreate(problems: Problems, pod: Pod): void {
   const spec = pod.spec ?? ({} as PodSpec);
   validatePodSpec(problems, "spec", spec);
+  checkTokens(problems, spec);
   if ((spec.ephemeralContainers ?? []).length > 0)
     problems.forbidden("spec.ephemeralContainers", "cannot be set on create");
   if (spec.nodeName && (spec.schedulingGates ?? []).length > 0)
@@ -55,6 +68,7 @@ export function validatePodUpdate(problems: Problems, pod: Pod, old: Pod): void 
   const spec = pod.spec ?? ({} as PodSpec);
   const before = old.spec ?? ({} as PodSpec);
   validatePodSpec(problems, "spec", spec);
+  checkTokens(problems, spec);
   for (const list of ["containers", "initContainers"] as const) {
     const now = spec[list] ?? [];
     if (now.length !== (before[list] ?? []).length) {

@@ -108,7 +108,7 @@ test("a pod's containers are checked", () => {
     "spec.containers[0].livenessProbe: Required value: must specify a handler type",
   ]);
   assert.deepEqual(texts(pod({ restartPolicy: "Perhaps" })), [
-    'spec.restartPolicy: Unsupported value: "Perhaps": supported values: "Always", "Never", "OnFailure"',
+    'spec.restartPolicy: Unsupported value: "Perhaps": supported values: "Always", "OnFailure", "Never"',
   ]);
 });
 

@@ -90,7 +90,10 @@ const ownWords = new Set([
   "v1.TolerationOperator",
   "v1.TaintEffect",
   "v1.DeploymentStrategyType",
+  "v1.DaemonSetUpdateStrategyType",
   "v1.PersistentVolumeAccessMode",
+  "v1.RestartPolicy",
+  "v1.DNSPolicy",
 ]);
 
 function checkEnums(problems: Problems, field: string, value: unknown, type: SchemaType): void {

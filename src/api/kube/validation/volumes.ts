@@ -74,6 +74,7 @@ function validateSource(problems: Problems, here: string, volume: Volume): void 
         "may not specify a duration less than 10 minutes",
       );
     if (!token.path) problems.required(`${here}.projected.path`);
+    else validateDescendingPath(problems, `${here}.projected.path`, token.path);
   }
 }
 
@@ -96,7 +97,8 @@ export function validateVolumes(
       problems.invalidEach(`${here}.name`, volume.name, dnsLabel(volume.name));
       if (names.has(volume.name)) problems.duplicate(`${here}.name`, volume.name);
     }
-    if (volume.name) names.set(volume.name, { claim: volume.persistentVolumeClaim !== undefined || volume.ephemeral !== undefined });
+    if (volume.name)
+      names.set(volume.name, { claim: volume.persistentVolumeClaim !== undefined || volume.ephemeral !== undefined });
   }
   return names;
 }

@@ -71,6 +71,18 @@ function intOrPercent(problems: Problems, field: string, value: number | string 
   else problems.nonNegative(field, value);
 }
 
+/** A strategy as upstream prints it: its internal form has Go's names. */
+function goStrategy(
+  strategy: { type?: string; rollingUpdate?: { maxUnavailable?: unknown; maxSurge?: unknown } } | undefined,
+): object {
+  const { type = "", rollingUpdate } = strategy ?? {};
+  if (rollingUpdate === undefined) return { Type: type, RollingUpdate: null };
+  return {
+    Type: type,
+    RollingUpdate: { MaxUnavailable: rollingUpdate.maxUnavailable ?? 0, MaxSurge: rollingUpdate.maxSurge ?? 0 },
+  };
+}
+
 export function validateDeployment(problems: Problems, { spec }: Deployment, old: Deployment | undefined): void {
   if (spec === undefined) return problems.required("spec");
   problems.nonNegative("spec.replicas", spec.replicas);
@@ -90,7 +102,7 @@ export function validateDeployment(problems: Problems, { spec }: Deployment, old
     if (isPercent(rolling.maxUnavailable) && amount(rolling.maxUnavailable) > 100)
       problems.invalid(`${here}.maxUnavailable`, rolling.maxUnavailable, "must not be greater than 100%");
   } else if (strategy?.type !== "RollingUpdate")
-    problems.notSupported("spec.strategy", strategy, ["Recreate", "RollingUpdate"]);
+    problems.notSupported("spec.strategy", goStrategy(strategy), ["Recreate", "RollingUpdate"]);
   problems.nonNegative("spec.minReadySeconds", spec.minReadySeconds);
   problems.nonNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit);
   const progress = spec.progressDeadlineSeconds;
@@ -150,11 +162,9 @@ export function validateStatefulSet(problems: Problems, { spec }: StatefulSet, o
     for (const [at, claim] of (spec.volumeClaimTemplates ?? []).entries())
       validateClaimSpec(problems, `spec.volumeClaimTemplates[${at}].spec`, claim.spec);
   // The volumes of its claims are there for its containers.
-  const claims = (spec.volumeClaimTemplates ?? []).map(({ metadata }) => ({
-    name: metadata?.name ?? "",
-    persistentVolumeClaim: { claimName: metadata?.name ?? "" },
-  }));
-  const own = (spec.template?.spec?.volumes ?? []).filter(({ name }) => !claims.some((claim) => claim.name === name));
+  const claimNames = new Set((spec.volumeClaimTemplates ?? []).map(({ metadata }) => metadata?.name ?? ""));
+  const claims = [...claimNames].map((name) => ({ name, persistentVolumeClaim: { claimName: name } }));
+  const own = (spec.template?.spec?.volumes ?? []).filter(({ name }) => !claimNames.has(name));
   const template = {
     ...spec.template,
     spec: { ...(spec.template?.spec ?? ({} as PodSpec)), volumes: [...claims, ...own] },
@@ -177,6 +187,8 @@ export function validateDaemonSet(problems: Problems, { spec }: DaemonSet, old: 
   problems.nonNegative("spec.minReadySeconds", spec.minReadySeconds);
   problems.nonNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit);
   const rolling = spec.updateStrategy?.rollingUpdate;
+  if (spec.updateStrategy?.type !== "RollingUpdate" && spec.updateStrategy?.type !== "OnDelete")
+    problems.notSupported("spec.updateStrategy", goStrategy(spec.updateStrategy), ["RollingUpdate", "OnDelete"]);
   if (spec.updateStrategy?.type === "RollingUpdate" && rolling !== undefined) {
     const here = "spec.updateStrategy.rollingUpdate";
     intOrPercent(problems, `${here}.maxUnavailable`, rolling.maxUnavailable);
