@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import fc from "fast-check";
+import { WebSocket } from "ws";
 import { GantryError } from "#base/errors.ts";
 import { silentLogger } from "#base/log.ts";
 import { HttpServer } from "#web/server.ts";
@@ -227,6 +228,26 @@ test("attach without an upgrade header answers 200 and a raw stream", async () =
   );
   assert.match(text, /^HTTP\/1\.1 200 OK\r\n/);
   assert.ok(text.endsWith("\x02\x00\x00\x00\x00\x00\x00\x05done\n"), text);
+});
+
+test("attach for browsers: a WebSocket with unframed output", async () => {
+  fake.answers["containers.attach"] = () => Promise.resolve(echoSession(false));
+  const socket = new WebSocket(`ws+unix://${socketPath}:/containers/x/attach/ws?stream=1&stdin=1&stdout=1`);
+  await new Promise((resolve, reject) => {
+    socket.once("open", resolve);
+    socket.once("error", reject);
+  });
+  const answer = new Promise<string>((resolve) => socket.once("message", (message) => resolve(String(message))));
+  socket.send("hello");
+  assert.equal(await answer, "HELLO");
+  socket.close();
+  assert.equal((await ask("GET", "/containers/x/attach/ws?stream=1")).status, 400);
+});
+
+test("fields are taken whatever the case of their names, and null as absent", async () => {
+  fake.answers["containers.execCreate"] = () => "e1";
+  await ask("POST", "/containers/x/exec", { cmd: ["ls"], detachKeys: "ctrl-a", Env: null });
+  assert.deepEqual(argument(1), { Cmd: ["ls"], DetachKeys: "ctrl-a" });
 });
 
 test("exec: started detached, attached, and with a command that cannot be run", async () => {

@@ -72,6 +72,8 @@ function dockerStatus(error: unknown, path: string): number {
   const code = errorCode(error);
   // Elsewhere than at login, 401 would make the CLI ask for a name and a password.
   if (code === "unauthorized" && !path.endsWith("/auth")) return 500;
+  // A registry that does not answer is not the daemon's being unavailable.
+  if (code === "unavailable" && /^(\/v[0-9.]+)?\/(images|distribution|auth)\b/.test(path)) return 500;
   // docker knows neither: a full disk or address pool and an expired wait are its own failures.
   return code === "exhausted" || code === "timeout" || code === "cancelled" ? 500 : httpStatus(code);
 }

@@ -49,12 +49,31 @@ export function checkShape(value: unknown, shape: Shape, path: string): void {
     const entries = value as Record<string, unknown>;
     if ("map" in shape) for (const key in entries) checkShape(entries[key], shape.map, path);
     else {
+      useDeclaredNames(entries, shape.fields);
       for (const key in shape.fields) {
         // To Go, null is a field that was left out.
         if (entries[key] === null) delete entries[key];
         else checkShape(entries[key], shape.fields[key] as Shape, `${path}.${key}`);
       }
     }
+  }
+}
+
+const namesByLowerCase = new WeakMap<object, Map<string, string>>();
+
+/** Go's decoder takes a field whatever the case of its name; docker-py sends some in lower case. */
+function useDeclaredNames(entries: Record<string, unknown>, fields: Readonly<Record<string, Shape>>): void {
+  for (const key of Object.keys(entries)) {
+    if (Object.hasOwn(fields, key)) continue;
+    let names = namesByLowerCase.get(fields);
+    if (names === undefined) {
+      names = new Map(Object.keys(fields).map((name) => [name.toLowerCase(), name]));
+      namesByLowerCase.set(fields, names);
+    }
+    const name = names.get(key.toLowerCase());
+    if (name === undefined || Object.hasOwn(entries, name)) continue;
+    entries[name] = entries[key];
+    delete entries[key];
   }
 }
 
