@@ -112,7 +112,15 @@ export type RuntimeState =
   | { state: "exited"; exit: ExitFacts };
 
 export interface RuntimeReading {
-  cpu: { total: number; kernel: number; user: number; perCpu: number[]; periods: number; throttled: number; throttledTime: number };
+  cpu: {
+    total: number;
+    kernel: number;
+    user: number;
+    perCpu: number[];
+    periods: number;
+    throttled: number;
+    throttledTime: number;
+  };
   memory: { usage: number; max: number; limit: number; failures: number; stats: Record<string, number> };
   pids: { current: number; limit: number };
   blkio: Record<string, { major: number; minor: number; op: string; value: number }[] | null>;
@@ -125,7 +133,13 @@ export interface LoggedLine {
 }
 
 export interface ContainerRuntimePort {
-  facts(): Promise<{ name: string; version: string; conmonVersion: string; cgroupVersion: 1 | 2; cgroupDriver: string }>;
+  facts(): Promise<{
+    name: string;
+    version: string;
+    conmonVersion: string;
+    cgroupVersion: 1 | 2;
+    cgroupDriver: string;
+  }>;
   /** Namespaces, cgroup and process, stopped before the program: as `crun create`. Throws with the runtime's words. */
   create(plan: LaunchPlan): Promise<{ pid: number }>;
   /** Lets the program begin. */
@@ -158,7 +172,14 @@ export interface ContainerRuntimePort {
   read(id: string): Promise<RuntimeReading>;
   readLog(
     log: LogPlan,
-    options: { follow: boolean; tail?: number; since?: number; until?: number; ended: () => boolean; signal?: AbortSignal },
+    options: {
+      follow: boolean;
+      tail?: number;
+      since?: number;
+      until?: number;
+      ended: () => boolean;
+      signal?: AbortSignal;
+    },
   ): AsyncIterable<LoggedLine>;
   reopenLog(id: string): Promise<void>;
 }

@@ -163,8 +163,7 @@ function listImages(
     (text) => parseUserTime(text, parts.clock.now()) ?? Number.POSITIVE_INFINITY,
   );
   const references = filters["reference"] ?? [];
-  const isWanted = (reference: string): boolean =>
-    references.some((pattern) => matchesReference(reference, pattern));
+  const isWanted = (reference: string): boolean => references.some((pattern) => matchesReference(reference, pattern));
   const hasChild = new Set(images.list().map((image) => image.parent));
   return images
     .list()

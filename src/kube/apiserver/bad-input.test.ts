@@ -149,13 +149,11 @@ describe("bad input", () => {
     at = await startTestServer();
     agent = new Agent({ connect: { ca: at.authority.certPem } });
     // A pod waits a moment for its account: not eight hundred times.
-    await at.server
-      .client()
-      .create(ref("serviceaccounts"), {
-        apiVersion: "v1",
-        kind: "ServiceAccount",
-        metadata: { name: "default", namespace: "default" },
-      });
+    await at.server.client().create(ref("serviceaccounts"), {
+      apiVersion: "v1",
+      kind: "ServiceAccount",
+      metadata: { name: "default", namespace: "default" },
+    });
   });
   after(async () => {
     await agent.destroy();

@@ -188,7 +188,14 @@ export class Operations {
     }
     const change = async (current: Mutable | undefined): Promise<Mutable> => {
       const shown = current === undefined ? undefined : (fromStorage(served, current) as Mutable);
-      const changed = await applyPatch(contentType, { group, version: served.version, kind }, shown, patch, context, subresource);
+      const changed = await applyPatch(
+        contentType,
+        { group, version: served.version, kind },
+        shown,
+        patch,
+        context,
+        subresource,
+      );
       this.#checkPatched(target, changed);
       return toStorage(served, changed);
     };

@@ -251,11 +251,13 @@ function keepAllocated(spec: Spec, before: Spec): void {
 /** Takes away what the old type needed and the new one may not have, when the client left it as it was. */
 function dropUnfit(spec: Record<string, unknown>, before: Record<string, unknown>): void {
   const { type } = spec;
-  const isOutside = type === "LoadBalancer" || type === "NodePort" || ((spec["externalIPs"] as unknown[] | undefined)?.length ?? 0) > 0;
+  const isOutside =
+    type === "LoadBalancer" || type === "NodePort" || ((spec["externalIPs"] as unknown[] | undefined)?.length ?? 0) > 0;
   const drop = (name: string): void => {
     if (spec[name] === before[name]) delete spec[name];
   };
   if (!isOutside) drop("externalTrafficPolicy");
-  if (type !== "LoadBalancer") for (const name of ["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"]) drop(name);
+  if (type !== "LoadBalancer")
+    for (const name of ["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"]) drop(name);
   if (type === "ExternalName") drop("internalTrafficPolicy");
 }
