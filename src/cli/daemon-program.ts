@@ -31,5 +31,10 @@ export function daemonProgram(): DaemonProgram {
     if (value !== undefined) env[name] = value;
   }
   if (compileCache !== undefined && existsSync(compileCache)) env["NODE_COMPILE_CACHE"] = compileCache;
-  return { node: process.execPath, nodeOptions: ["--max-semi-space-size=2", "--no-warnings"], script, env };
+  return {
+    node: process.execPath,
+    nodeOptions: ["--max-semi-space-size=1", "--v8-pool-size=1", "--no-warnings"],
+    script,
+    env,
+  };
 }
