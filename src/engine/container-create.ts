@@ -190,10 +190,20 @@ export class ContainerCreator {
     return this.#parts.store.resolve(mode.slice("container:".length));
   }
 
+  /** Not "not found", for which the CLI would pull the image. */
+  #volumesSource(ref: string): Container {
+    try {
+      return this.#parts.store.resolve(ref);
+    } catch (error) {
+      if (!hasCode(error, "not-found")) throw error;
+      throw new GantryError("invalid", (error as GantryError).message, { cause: error });
+    }
+  }
+
   #inherited(host: HostConfig): StoredMountPoint[] {
     return (host.VolumesFrom ?? []).flatMap((spec) => {
       const { container, rw } = parseVolumesFrom(spec);
-      const other = this.#parts.store.resolve(container);
+      const other = this.#volumesSource(container);
       return Object.values(other.record.MountPoints).map((point) => ({
         ...point,
         RW: point.RW && rw,

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EndpointSettings, NetworkSettings } from "#api/docker/container-types.ts";
-import { GantryError } from "#base/errors.ts";
+import { GantryError, hasCode } from "#base/errors.ts";
 import { apply, setLink } from "#host/links.ts";
 import { NetlinkSocket } from "#host/netlink-socket.ts";
 import { createNetworkNamespace, inNetworkNamespace, removeNetworkNamespace } from "#host/network-namespace.ts";
@@ -16,6 +16,15 @@ import { portMap, publishRequests } from "./port-spec.ts";
 export interface ContainerNetworkParts {
   networks: Networks;
   store: ContainerStore;
+}
+
+/** Another container under a name of the linking one's choice. */
+export interface ContainerLink {
+  name: string;
+  alias: string;
+  hostname: string;
+  ip: string;
+  container: Container;
 }
 
 const builtin = new Set(["bridge", "host", "none"]);
@@ -221,6 +230,7 @@ export class ContainerNetwork {
     for (const link of this.links(container)) {
       entries.push({ ip: link.ip, names: [...new Set([link.alias, link.hostname, link.name])] });
     }
+    for (const { ip, alias } of this.#endpointLinks(container)) entries.push({ ip, names: [alias] });
     const hostname = record.Config.Hostname ?? "";
     const names = record.Config.Domainname ? [`${hostname}.${record.Config.Domainname}`, hostname] : [hostname];
     for (const { ipv4, ipv6 } of endpoints) {
@@ -234,30 +244,38 @@ export class ContainerNetwork {
   }
 
   /** The containers that `--link` names, with the addresses that they have on a common network. */
-  links(container: Container): { name: string; alias: string; hostname: string; ip: string; container: Container }[] {
-    const out: ReturnType<ContainerNetwork["links"]> = [];
-    for (const link of container.hostConfig.Links ?? []) {
-      const [ref = "", alias = ref] = link.split(":");
-      const other = this.#parts.store.resolve(ref);
-      if (!other.isRunning)
-        throw new GantryError(
-          "invalid",
-          `Cannot link to a non running container: /${other.name} AS /${container.name}/${alias}`,
-        );
-      const mine = Object.keys(container.record.NetworkSettings.Networks);
-      const ip = mine
-        .map((name) => other.record.NetworkSettings.Networks[name]?.IPAddress)
-        .find((text) => text !== undefined && text !== "");
-      if (ip === undefined) continue;
-      out.push({
-        name: other.name,
-        alias: alias.replace(/^.*\//, ""),
-        hostname: other.record.Config.Hostname ?? "",
-        ip,
-        container: other,
-      });
+  links(container: Container): ContainerLink[] {
+    const networks = Object.keys(container.record.NetworkSettings.Networks);
+    return (container.hostConfig.Links ?? []).flatMap((link) => this.#link(container, link, networks, true));
+  }
+
+  /** What `docker network connect --link` names; on user-defined networks the other may come later, or never. */
+  #endpointLinks(container: Container): ContainerLink[] {
+    return Object.entries(container.record.NetworkSettings.Networks).flatMap(([network, { Links: links }]) =>
+      (links ?? []).flatMap((link) => this.#link(container, link, [network], false)),
+    );
+  }
+
+  #link(container: Container, link: string, networks: readonly string[], mustRun: boolean): ContainerLink[] {
+    const [ref = "", alias = ref] = link.split(":");
+    let other: Container;
+    try {
+      other = this.#parts.store.resolve(ref);
+    } catch (error) {
+      if (mustRun || !hasCode(error, "not-found")) throw error;
+      return [];
     }
-    return out;
+    if (!other.isRunning && mustRun)
+      throw new GantryError(
+        "invalid",
+        `Cannot link to a non running container: /${other.name} AS /${container.name}/${alias}`,
+      );
+    const ip = networks
+      .map((name) => other.record.NetworkSettings.Networks[name]?.IPAddress)
+      .find((text) => text !== undefined && text !== "");
+    if (ip === undefined) return [];
+    const hostname = other.record.Config.Hostname ?? "";
+    return [{ name: other.name, alias: alias.replace(/^.*\//, ""), hostname, ip, container: other }];
   }
 
   resolvConf(container: Container): string {

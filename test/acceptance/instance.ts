@@ -93,7 +93,13 @@ export class TestInstance {
   start(
     program: string,
     args: readonly string[],
-  ): { output: () => string; stop: () => Promise<void>; exited: Promise<number>; write: (text: string) => void } {
+  ): {
+    output: () => string;
+    stop: () => Promise<void>;
+    exited: Promise<number>;
+    write: (text: string) => void;
+    signal: (name: NodeJS.Signals) => void;
+  } {
     const child = spawn(program, args, { cwd: this.folder, env: this.env, stdio: ["pipe", "pipe", "pipe"] });
     let text = "";
     child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
@@ -104,6 +110,7 @@ export class TestInstance {
       output: () => text,
       exited,
       write: (input) => child.stdin.write(input),
+      signal: (name) => child.kill(name),
       stop: async () => {
         child.kill("SIGKILL");
         await exited;
