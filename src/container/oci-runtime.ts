@@ -54,6 +54,9 @@ interface Live {
 
 /** In the bundle: when the first process started (`processStart`). */
 const startTimeFile = "start-time";
+/** How long the runtime may take to end after the command that it ran was killed. */
+const killGraceMs = 2000;
+const longestTimer = 2 ** 31 - 1;
 const resizeMessage = 1;
 const reopenMessage = 2;
 
@@ -490,21 +493,39 @@ export class OciRuntime {
     const pidFile = `${spec}.pid`;
     await writeFile(spec, JSON.stringify({ ...process, terminal: false }), { mode: 0o600 });
     const argv = this.#command("exec", "--process", spec, "--pid-file", pidFile, containerId);
+    const kill = (): void => {
+      const watch = watchProcess(Number(readKept(pidFile) ?? 0));
+      watch.signal("SIGKILL");
+      watch.close();
+    };
+    let isLate = false;
+    let hasEnded = false;
+    // First the command alone: its parent, the runtime, then takes it in, and no dead process stays in the container.
+    const timer = setTimeout(() => {
+      isLate = true;
+      kill();
+    }, options.timeoutMs);
     try {
       const { status, stdout, stderr } = await run(argv, {
-        timeoutMs: options.timeoutMs,
+        timeoutMs: Math.min(options.timeoutMs + killGraceMs, longestTimer),
         stdoutLimit: 16 << 20,
         okStatus: Array.from({ length: 256 }, (_, code) => code),
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       });
+      hasEnded = true;
+      if (isLate) {
+        throw new GantryError(
+          "timeout",
+          `command ${JSON.stringify(process.args.join(" "))} timed out after ${options.timeoutMs} ms`,
+        );
+      }
       return { code: status, stdout: Buffer.from(stdout), stderr: Buffer.from(stderr) };
     } catch (error) {
       // The runtime was killed; what it started in the container must not live on.
-      const watch = watchProcess(Number(readKept(pidFile) ?? 0));
-      watch.signal("SIGKILL");
-      watch.close();
+      if (!hasEnded) kill();
       throw error;
     } finally {
+      clearTimeout(timer);
       await Promise.all([rm(spec, { force: true }), rm(pidFile, { force: true })]);
     }
   }

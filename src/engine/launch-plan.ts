@@ -67,7 +67,7 @@ export function launchPlan(input: LaunchPlanInput): LaunchPlan {
     maskedPaths: privileged || security.systemPaths ? [] : (host.MaskedPaths ?? undefined),
     readonlyPaths: privileged || security.systemPaths ? [] : (host.ReadonlyPaths ?? undefined),
     seccomp: privileged ? "unconfined" : security.seccomp,
-    rootfsPropagation: "",
+    rootfsPropagation: rootPropagation(container),
     init: host.Init ?? input.defaultInit,
     annotations: { ...host.Annotations },
     openStdin: config.OpenStdin === true,
@@ -241,4 +241,11 @@ function makeWorkingFolder(rootfs: string, container: Container): void {
   else if (!stats.isDirectory()) {
     throw new GantryError("invalid", `Cannot mkdir: ${folder} is not a directory`);
   }
+}
+
+/** A mount can pass on what is mounted only when the root that it was made in can. */
+function rootPropagation({ record }: Container): LaunchPlan["rootfsPropagation"] {
+  const words = Object.values(record.MountPoints).map((point) => point.Propagation ?? "");
+  if (words.some((word) => word.endsWith("shared"))) return "shared";
+  return words.some((word) => word.endsWith("slave")) ? "slave" : "";
 }

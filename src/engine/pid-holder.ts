@@ -3,8 +3,13 @@ import { GantryError } from "#base/errors.ts";
 import { watchProcess } from "#host/pidfd.ts";
 import { start } from "#host/spawn.ts";
 
-/** As process 1 of its namespace it takes in orphans, and gives way only to SIGKILL. */
-const script = "trap '' TERM INT HUP; while :; do sleep 86400 & wait $!; done";
+/**
+ * As process 1 of its namespace it takes in orphans, and gives way only to SIGKILL. What it waits for is a shell
+ * that reads where nobody writes: no program with a name that somebody in the pod could look for.
+ */
+const script =
+  "f=/run/$0.fifo; mkfifo -m 600 $f && exec 9<>$f && rm $f || exit 1; " +
+  "trap '' TERM INT HUP; while :; do read -r _ <&9 & wait $!; done";
 
 const nameOf = (sandboxId: string): string => `gantry-pod-${sandboxId}`;
 

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   copyFileSync,
+  linkSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -36,15 +37,15 @@ function addProgram(root: string, program: string, target: string, libraryPath =
   }
 }
 
-/** A root file system of Debian's static busybox, with the util-linux and procps tools that critest asks for. */
-function busyboxRoot(root: string): void {
+/** A root file system of Debian's busybox (not the static one, whose shell has its applets built in), with the util-linux and procps tools that critest asks for. */
+function busyboxRoot(root: string, unpacked: string): void {
   for (const folder of ["bin", "etc", "tmp", "home", "root", "proc", "sys", "dev", "run", "var/log", "usr/bin", "lib"])
     mkdirSync(join(root, folder), { recursive: true });
   chmodSync(join(root, "tmp"), 0o1777);
   symlinkSync("../run", join(root, "var/run"));
-  copyFileSync("/bin/busybox", join(root, "bin/busybox"));
-  for (const applet of run("/bin/busybox", ["--list"]).split("\n"))
-    if (applet !== "" && applet !== "busybox") symlinkSync("busybox", join(root, "bin", applet));
+  addProgram(root, join(unpacked, "bin/busybox"), "bin/busybox");
+  for (const applet of run(join(unpacked, "bin/busybox"), ["--list"]).split("\n"))
+    if (applet !== "" && applet !== "busybox") linkSync(join(root, "bin/busybox"), join(root, "bin", applet));
   for (const tool of ["ipcs", "pgrep"]) addProgram(root, `/usr/bin/${tool}`, `bin/${tool}`);
   writeFileSync(join(root, "home/index.html"), "<h1>It works!</h1>\n");
   const users = [
@@ -65,13 +66,17 @@ function busyboxRoot(root: string): void {
   writeFileSync(join(root, "etc/group"), `${groups.join("\n")}\n`);
 }
 
-/** Debian's nginx, unpacked from its packages (apt-get download), nothing installed. */
-function addNginx(root: string, work: string): void {
+/** Debian packages, unpacked and not installed. Returns the folder. */
+function unpackPackages(work: string, names: string[]): string {
   const packages = join(work, "packages");
   mkdirSync(packages, { recursive: true });
-  run("apt-get", ["download", "nginx", "nginx-common", "libpcre2-8-0"], { cwd: packages });
+  run("apt-get", ["download", ...names], { cwd: packages });
   const unpacked = join(work, "unpacked");
   for (const name of readdirSync(packages)) run("dpkg", ["-x", join(packages, name), unpacked]);
+  return unpacked;
+}
+
+function addNginx(root: string, unpacked: string): void {
   addProgram(root, join(unpacked, "usr/sbin/nginx"), "usr/sbin/nginx", join(unpacked, "usr/lib/x86_64-linux-gnu"));
   for (const folder of ["var/log/nginx", "var/lib/nginx", "usr/share/nginx/html"])
     mkdirSync(join(root, folder), { recursive: true });
@@ -137,14 +142,15 @@ export function publishLookAlikes(host: string, work: string, source: string): v
   const pack = (name: string): void => {
     run("tar", ["-C", root, "--numeric-owner", "--owner=0", "--group=0", "-cf", archive(name), "."]);
   };
-  busyboxRoot(root);
+  const unpacked = unpackPackages(work, ["busybox", "nginx", "nginx-common", "libpcre2-8-0"]);
+  busyboxRoot(root, unpacked);
   pack("busybox");
   const program = join(root, "usr/bin/nnp");
   run("go", ["build", "-o", program, "./nonewprivs"], { cwd: source, env: { ...process.env, CGO_ENABLED: "0" } });
   chmodSync(program, 0o4755);
   pack("nonewprivs");
   rmSync(program);
-  addNginx(root, work);
+  addNginx(root, unpacked);
   mkdirSync(join(root, "etc/nginx"));
   for (const port of [80, 12003]) {
     writeFileSync(join(root, "etc/nginx/nginx.conf"), nginxConfig(port));

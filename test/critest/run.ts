@@ -32,7 +32,10 @@ function gantry(...args: string[]): string {
   return run(join(project, "gantry"), args);
 }
 
-/** The rest happens in a mount namespace of its own, so that nobody else sees the registries' names. */
+/**
+ * The rest happens in a mount namespace of its own, so that nobody else sees the registries' names. There the root
+ * is shared, as systemd makes it and as CRI takes it to be.
+ */
 function enter(): never {
   const args = ["-m", "--propagation", "private", process.execPath, import.meta.filename, ...process.argv.slice(2)];
   const { status } = spawnSync("unshare", args, { stdio: "inherit", env: { ...process.env, [insideVariable]: "1" } });
@@ -72,6 +75,7 @@ async function main(): Promise<number> {
   mkdirSync(work, { recursive: true });
   const hosts = join(work, "hosts");
   writeFileSync(hosts, `${readFileSync("/etc/hosts", "utf8")}\n${registryAddress} ${registries.join(" ")}\n`);
+  run("mount", ["--make-rshared", "/"]);
   run("mount", ["--bind", hosts, "/etc/hosts"]);
   const root = join(work, "data");
   const critest = oracle();
