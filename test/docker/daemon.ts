@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLogger } from "#base/log.ts";
@@ -6,6 +6,7 @@ import { ContainerRuntime } from "#container/container-runtime.ts";
 import { createDockerApi } from "#docker/api.ts";
 import { createEngine } from "#engine/create-engine.ts";
 import { RegistryService } from "#engine/registry-service.ts";
+import { cgroupFolders } from "#host/cgroup.ts";
 import { listMounts, unmount } from "#host/mount.ts";
 import { ImageService } from "#image/image-service.ts";
 import { defaultRegistryConfig } from "#image/registry-config.ts";
@@ -77,7 +78,16 @@ export async function startDaemon(index: number): Promise<TestDaemon> {
       await remains.removeAll();
       remains.close();
       for (const { target } of listMounts().reverse()) if (target.startsWith(base)) while (unmount(target)) continue;
+      for (const folder of cgroupFolders(`gantry-t${index}`)) removeCgroups(folder);
       rmSync(base, { recursive: true, force: true });
     },
   };
+}
+
+/** Empty control groups, the inner ones first. */
+function removeCgroups(folder: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeCgroups(join(folder, entry.name));
+  }
+  rmdirSync(folder);
 }
