@@ -192,7 +192,7 @@ export function noiseNote(): string {
   const [one] = loadavg() as [number, number, number];
   const busy =
     one > availableParallelism() / 2
-      ? ": the machine was busy, so absolute numbers are too large; ratios are taken in turns and hold"
+      ? ": the machine was busy, so absolute numbers are too large; ratios are taken in turns and suffer less"
       : "";
   return `load average before the run ${one.toFixed(2)}${busy}`;
 }
