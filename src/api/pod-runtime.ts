@@ -45,6 +45,8 @@ export interface ContainerMount {
   hostPath: string;
   containerPath: string;
   readOnly: boolean;
+  /** What is mounted below is read-only, too. Needs Linux 5.12. */
+  recursiveReadOnly?: boolean;
   propagation: "private" | "host-to-container" | "bidirectional";
 }
 
@@ -55,6 +57,8 @@ export interface ContainerSecurity {
   /** In place of `runAsUser`: a name from the image's passwd. */
   runAsUserName?: string;
   supplementalGroups: number[];
+  /** `strict`: without the groups that the image gives the user. Default: `merge`. */
+  supplementalGroupsPolicy?: "merge" | "strict";
   readOnlyRootFilesystem: boolean;
   noNewPrivileges: boolean;
   capabilitiesAdd: string[];
@@ -134,6 +138,8 @@ export interface PodContainerStatus {
   pid: number;
   mounts?: ContainerMount[];
   resources?: ContainerResources;
+  /** Of its first process; known once it was started. */
+  user?: { uid: number; gid: number; supplementalGroups: number[] };
 }
 
 export interface RuntimeImage {

@@ -1,3 +1,4 @@
+import { release } from "node:os";
 import type { ContainerMount, ContainerResources, ContainerSecurity, PodContainerConfig } from "#api/pod-runtime.ts";
 import { GantryError } from "#base/errors.ts";
 import type {
@@ -46,6 +47,12 @@ export function resourcesOf(resources: LinuxResources): ContainerResources {
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== 0 && value !== ""));
 }
 
+/** mount_setattr(2) came with Linux 5.12. */
+export function hasRecursiveReadOnly(): boolean {
+  const [major = 0, minor = 0] = release().split(".").map(Number);
+  return major > 5 || (major === 5 && minor >= 12);
+}
+
 function mountOf(mount: MountMessage): ContainerMount {
   const { containerPath, hostPath, readonly, propagation } = mount;
   if (containerPath === "") throw new GantryError("invalid", "a mount's container path must not be empty");
@@ -56,13 +63,21 @@ function mountOf(mount: MountMessage): ContainerMount {
     throw new GantryError("unsupported", `ID mappings of the mount at "${containerPath}" are not supported`);
   }
   if (mount.recursiveReadOnly) {
+    if (!hasRecursiveReadOnly()) {
+      throw new GantryError("unsupported", "recursive read-only mounts need Linux 5.12 or newer");
+    }
     if (!readonly) throw new GantryError("invalid", "recursive_read_only must be used with readonly");
     if (propagation !== "PROPAGATION_PRIVATE") {
       throw new GantryError("invalid", "recursive_read_only needs private propagation");
     }
-    throw new GantryError("unsupported", "recursive read-only mounts are not supported");
   }
-  return { hostPath, containerPath, readOnly: readonly, propagation: propagations[propagation] };
+  return {
+    hostPath,
+    containerPath,
+    readOnly: readonly,
+    ...(mount.recursiveReadOnly ? { recursiveReadOnly: true } : {}),
+    propagation: propagations[propagation],
+  };
 }
 
 function seccompOf(profile: SecurityProfile | null, path: string): string {
@@ -83,9 +98,6 @@ function securityOf(context: ContainerSecurityContext, sandboxPid: string): Cont
   if (runAsGroup !== null && runAsUser === null && runAsUsername === "") {
     throw new GantryError("invalid", "user group is specified without user");
   }
-  if (context.supplementalGroupsPolicy === "Strict") {
-    throw new GantryError("unsupported", "the supplemental groups policy Strict is not supported");
-  }
   if ((capabilities?.addAmbientCapabilities.length ?? 0) > 0) {
     throw new GantryError("unsupported", "ambient capabilities are not supported");
   }
@@ -104,6 +116,7 @@ function securityOf(context: ContainerSecurityContext, sandboxPid: string): Cont
     ...(runAsUser !== null || runAsUsername === "" ? {} : { runAsUserName: runAsUsername }),
     ...(runAsGroup === null ? {} : { runAsGroup: runAsGroup.value }),
     supplementalGroups: context.supplementalGroups,
+    supplementalGroupsPolicy: context.supplementalGroupsPolicy === "Strict" ? "strict" : "merge",
     readOnlyRootFilesystem: context.readonlyRootfs,
     noNewPrivileges: context.noNewPrivs,
     capabilitiesAdd: capabilities?.addCapabilities ?? [],

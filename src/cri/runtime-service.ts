@@ -2,7 +2,7 @@ import type { ContainerUsage, PodContainerStatus, PodRuntime } from "#api/pod-ru
 import type { Clock } from "#base/clock.ts";
 import { GantryError } from "#base/errors.ts";
 import type { RemoteCommandOptions } from "#web/remote-command.ts";
-import { containerConfigOf, resourcesOf } from "./container-request.ts";
+import { containerConfigOf, hasRecursiveReadOnly, resourcesOf } from "./container-request.ts";
 import { fullId, hasLabels } from "./filters.ts";
 import type { Handlers, RuntimeRequests } from "./messages.ts";
 import { sandboxConfigOf } from "./sandbox-request.ts";
@@ -63,8 +63,10 @@ export function runtimeHandlers(parts: RuntimeServiceParts): Handlers<RuntimeReq
           : { type, status: false, reason: `${type.replace("Ready", "")}NotReady`, message: reason };
       return {
         status: { conditions: [condition("RuntimeReady"), condition("NetworkReady")] },
-        runtimeHandlers: [{ name: "", features: { recursiveReadOnlyMounts: false, userNamespaces: false } }],
-        features: { supplementalGroupsPolicy: false },
+        runtimeHandlers: [
+          { name: "", features: { recursiveReadOnlyMounts: hasRecursiveReadOnly(), userNamespaces: false } },
+        ],
+        features: { supplementalGroupsPolicy: true },
         ...(verbose ? { info: { version: JSON.stringify(await runtime.version()) } } : {}),
       };
     },

@@ -41,6 +41,10 @@ export interface GantryRecord {
     annotations: Record<string, string>;
     /** Its own process namespace or another container's, in place of the sandbox's. */
     pidNamespace?: "own" | { containerId: string };
+    /** The image's groups of the user do not count. */
+    strictGroups?: boolean;
+    /** Of the last start. */
+    user?: { uid: number; gid: number; supplementalGroups: number[] };
   };
 }
 

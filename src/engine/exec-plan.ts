@@ -9,7 +9,12 @@ import { resolveUser } from "./passwd.ts";
 export function execPlan(container: Container, rootfs: string, body: ExecCreateBody): ProcessPlan {
   const base = processPlan({ container, rootfs, linkEnv: [] });
   const spec = body.User || container.record.Config.User || "";
-  const user = resolveUser(rootfs, spec, container.hostConfig.GroupAdd ?? []);
+  const user = resolveUser(
+    rootfs,
+    spec,
+    container.hostConfig.GroupAdd ?? [],
+    container.record.Gantry.pod?.strictGroups,
+  );
   const env = [...(container.record.Config.Env ?? []), ...(body.Env ?? [])];
   const size = body.ConsoleSize ?? [];
   const { consoleSize: _size, ...rest } = base;

@@ -112,7 +112,7 @@ export function securityOptions(host: HostConfig): SecurityOptions {
 export function processPlan(input: Pick<LaunchPlanInput, "container" | "rootfs" | "linkEnv">): ProcessPlan {
   const { record, hostConfig: host } = input.container;
   const config = record.Config;
-  const user = resolveUser(input.rootfs, config.User ?? "", host.GroupAdd ?? []);
+  const user = resolveUser(input.rootfs, config.User ?? "", host.GroupAdd ?? [], record.Gantry.pod?.strictGroups);
   const isRoot = user.uid === 0;
   const privileged = host.Privileged === true;
   const capabilities = capabilitySet({ add: host.CapAdd ?? [], drop: host.CapDrop ?? [], privileged });
@@ -223,7 +223,8 @@ function mounts(input: LaunchPlanInput): PlannedMount[] {
       continue;
     }
     const bind = point.Spec?.BindOptions?.NonRecursive === true ? "bind" : "rbind";
-    const options = [bind, point.RW ? "rw" : "ro", point.Propagation || "rprivate"];
+    const readOnly = point.Spec?.BindOptions?.ReadOnlyForceRecursive === true ? ["ro", "rro"] : ["ro"];
+    const options = [bind, ...(point.RW ? ["rw"] : readOnly), point.Propagation || "rprivate"];
     out.push({ type: "bind", source: point.Source, destination: point.Destination, options });
   }
   for (const { destination, options } of tmpfs) out.push({ type: "tmpfs", source: "tmpfs", destination, options });

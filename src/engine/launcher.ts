@@ -91,6 +91,10 @@ export class Launcher {
       defaultUlimits: this.#options.defaults.ulimits,
       defaultInit: this.#options.defaults.init && !container.isPod,
     });
+    if (record.Gantry.pod !== undefined) {
+      const { uid, gid, additionalGids } = plan.process;
+      record.Gantry.pod.user = { uid, gid, supplementalGroups: additionalGids };
+    }
     // The interface is plumbed while the runtime sets the process up: they need the same namespace, not each other.
     const [created, connected] = await Promise.allSettled([
       runtime.create(plan),

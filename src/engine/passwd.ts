@@ -25,9 +25,14 @@ const isNumber = (text: string): boolean => /^\d{1,10}$/.test(text);
 
 /**
  * Who `name`, `uid`, `user:group` is by the files of a container's root (runc, user.GetExecUser). Throws
- * docker's sentence for a name that is not there.
+ * docker's sentence for a name that is not there. With `strictGroups` the root's /etc/group adds none.
  */
-export function resolveUser(root: string, spec: string, groupAdd: readonly string[] = []): ResolvedUser {
+export function resolveUser(
+  root: string,
+  spec: string,
+  groupAdd: readonly string[] = [],
+  strictGroups = false,
+): ResolvedUser {
   const [userPart = "", groupPart] = spec.split(":");
   const passwd = lines(root, "/etc/passwd");
   const groups = lines(root, "/etc/group");
@@ -50,7 +55,7 @@ export function resolveUser(root: string, spec: string, groupAdd: readonly strin
   const additional = new Set<number>();
   if (groupPart !== undefined && groupPart !== "") {
     gid = groupId(groupPart);
-  } else if (entry !== undefined) {
+  } else if (entry !== undefined && !strictGroups) {
     for (const fields of groups) {
       if ((fields[3] ?? "").split(",").includes(entry[0] as string)) additional.add(Number(fields[2]));
     }

@@ -39,6 +39,7 @@ export function mountsOf(mounts: readonly MountSpec[]): ContainerMount[] {
     hostPath: Source ?? "",
     containerPath: Target ?? "",
     readOnly: ReadOnly === true,
+    ...(BindOptions?.ReadOnlyForceRecursive === true ? { recursiveReadOnly: true } : {}),
     propagation: known.find(([, word]) => word === BindOptions?.Propagation)?.[0] ?? "private",
   }));
 }
@@ -86,7 +87,10 @@ export function createBodyOf(
     Source: mount.hostPath,
     Target: mount.containerPath,
     ReadOnly: mount.readOnly,
-    BindOptions: { Propagation: propagationOf[mount.propagation] },
+    BindOptions: {
+      Propagation: propagationOf[mount.propagation],
+      ...(mount.recursiveReadOnly === true ? { ReadOnlyForceRecursive: true } : {}),
+    },
   }));
   const host: HostConfig = {
     ...resourcesOf(config.resources),

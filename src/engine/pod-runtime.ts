@@ -165,6 +165,7 @@ export class EnginePodRuntime implements PodRuntime {
             image: config.image,
             labels: config.labels,
             annotations: config.annotations,
+            ...(config.security.supplementalGroupsPolicy === "strict" ? { strictGroups: true } : {}),
             ...(config.security.pidNamespace === undefined ? {} : { pidNamespace: config.security.pidNamespace }),
           },
         },
@@ -254,6 +255,7 @@ export class EnginePodRuntime implements PodRuntime {
       pid: state.Pid,
       mounts: mountsOf(container.hostConfig.Mounts ?? []),
       resources: limitsOf(container.hostConfig),
+      ...(pod.user === undefined ? {} : { user: pod.user }),
     };
   }
 

@@ -2,7 +2,7 @@
  * Runs critest (sigs.k8s.io/cri-tools, pinned in go.mod) against an instance of its own. The images that it pulls
  * are look-alikes in a local registry, which a private /etc/hosts gives the real registries' names.
  *
- *     node test/critest/run.ts [--name critest] [--keep] [-- critest's own flags]
+ *     node test/critest/run.ts [--name critest] [--work folder] [--keep] [-- critest's own flags]
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -101,7 +101,9 @@ async function main(): Promise<number> {
     const args = ["--runtime-endpoint", socket, "--image-endpoint", socket, ...positionals];
     return spawnSync(critest, args, { stdio: "inherit" }).status ?? 1;
   } finally {
-    if (!values.keep) gantry("reset", "--name", name, "--root", root, "--yes");
+    // It runs in this mount namespace: not even `--keep` leaves it running.
+    if (values.keep) gantry("down", "--name", name, "--root", root);
+    else gantry("reset", "--name", name, "--root", root, "--yes");
     stopRegistry();
     if (!values.keep) rmSync(work, { recursive: true, force: true });
   }
