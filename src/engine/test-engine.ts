@@ -40,6 +40,7 @@ export interface TestPlace {
   index: number;
 }
 
+/** Links and ranges of tests are not those of any instance: `gx` for `gt`, and other second numbers. */
 export function newPlace(index = testIndex): TestPlace {
   return { base: mkdtempSync(join(tmpdir(), "gantry-engine-")), index };
 }
@@ -57,12 +58,12 @@ export async function startEngine({ base, index }: TestPlace): Promise<TestEngin
   await runtime.initialise();
   const networking = new Networking(
     {
-      linkPrefix: `gt${index}`,
-      defaultBridge: { name: `gt${index}-docker`, subnet: `10.${128 + index}.0.0/16` },
-      pools: [{ base: `10.${160 + index}.0.0/16`, size: 24 }],
+      linkPrefix: `gx${index}`,
+      defaultBridge: { name: `gx${index}-docker`, subnet: `10.${208 + index}.0.0/16` },
+      pools: [{ base: `10.${224 + index}.0.0/16`, size: 24 }],
       nftTable: `gantry-t${index}`,
       stateDir: root,
-      pods: { bridge: `gt${index}-pods`, cidr: `10.${64 + index}.0.0/16` },
+      pods: { bridge: `gx${index}-pods`, cidr: `10.${192 + index}.0.0/16` },
     },
     { log },
   );
@@ -91,12 +92,12 @@ export async function removeAll(place: TestPlace): Promise<void> {
   await stop();
   const networking = new Networking(
     {
-      linkPrefix: `gt${place.index}`,
-      defaultBridge: { name: `gt${place.index}-docker`, subnet: `10.${128 + place.index}.0.0/16` },
-      pools: [{ base: `10.${160 + place.index}.0.0/16`, size: 24 }],
+      linkPrefix: `gx${place.index}`,
+      defaultBridge: { name: `gx${place.index}-docker`, subnet: `10.${208 + place.index}.0.0/16` },
+      pools: [{ base: `10.${224 + place.index}.0.0/16`, size: 24 }],
       nftTable: `gantry-t${place.index}`,
       stateDir: join(place.base, "data"),
-      pods: { bridge: `gt${place.index}-pods`, cidr: `10.${64 + place.index}.0.0/16` },
+      pods: { bridge: `gx${place.index}-pods`, cidr: `10.${192 + place.index}.0.0/16` },
     },
     { log: createLogger({ write: () => {} }) },
   );
@@ -118,7 +119,7 @@ function removeTree(folder: string): void {
 
 /** What a place must not leave behind. */
 export function leftovers(place: TestPlace): string[] {
-  const links = readdirSync("/sys/class/net").filter((name) => name.startsWith(`gt${place.index}`));
+  const links = readdirSync("/sys/class/net").filter((name) => name.startsWith(`gx${place.index}`));
   const mounts = listMounts()
     .map(({ target }) => target)
     .filter((target) => target.startsWith(place.base));

@@ -41,12 +41,12 @@ export async function startDaemon(index: number): Promise<TestDaemon> {
   await runtime.initialise();
   const images = new ImageService(join(root, "images"));
   const networkOptions = {
-    linkPrefix: `gt${index}`,
-    defaultBridge: { name: `gt${index}-docker`, subnet: `10.${128 + index}.0.0/16` },
-    pools: [{ base: `10.${160 + index}.0.0/16`, size: 24 }],
+    linkPrefix: `gx${index}`,
+    defaultBridge: { name: `gx${index}-docker`, subnet: `10.${208 + index}.0.0/16` },
+    pools: [{ base: `10.${224 + index}.0.0/16`, size: 24 }],
     nftTable: `gantry-t${index}`,
     stateDir: root,
-    pods: { bridge: `gt${index}-pods`, cidr: `10.${64 + index}.0.0/16` },
+    pods: { bridge: `gx${index}-pods`, cidr: `10.${192 + index}.0.0/16` },
   };
   const networking = new Networking(networkOptions, { log });
   const registry = new RegistryService(defaultRegistryConfig, images.images);
