@@ -120,6 +120,7 @@ export class ContainerCreator {
       container = new Container(record, host);
       logPlan(container, defaults);
       await store.add(container);
+      if (image !== undefined) await images.images.ensureUnpacked(image);
       const snapshot = await images.snapshots.prepare(id, record.Gantry.chain);
       let rootfs: string | undefined;
       for (const mount of wanted) {

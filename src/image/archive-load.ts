@@ -38,18 +38,18 @@ export async function loadImages(
   tar: AsyncIterable<Uint8Array>,
   options: { progress: (message: ProgressMessage) => void; quiet?: boolean },
 ): Promise<LoadedImage[]> {
-  const endSession = images.content.session();
-  const spool = new ArchiveSpool(images.content.scratch());
-  const parts: LoadParts = { images, spool, progress: options.progress, quiet: options.quiet ?? false };
-  try {
-    await spool.fill(decompressed(tar));
-    if (spool.get("manifest.json") !== undefined) return await loadDocker(parts);
-    if (spool.get("index.json") !== undefined) return await loadLayout(parts);
-    throw new GantryError("invalid", "invalid archive: it has neither a manifest.json nor an index.json");
-  } finally {
-    await spool.discard();
-    endSession();
-  }
+  return images.making(async () => {
+    const spool = new ArchiveSpool(images.content.scratch());
+    const parts: LoadParts = { images, spool, progress: options.progress, quiet: options.quiet ?? false };
+    try {
+      await spool.fill(decompressed(tar));
+      if (spool.get("manifest.json") !== undefined) return await loadDocker(parts);
+      if (spool.get("index.json") !== undefined) return await loadLayout(parts);
+      throw new GantryError("invalid", "invalid archive: it has neither a manifest.json nor an index.json");
+    } finally {
+      await spool.discard();
+    }
+  });
 }
 
 interface SaveEntry {

@@ -40,8 +40,7 @@ export async function importImage(
   options: ImportOptions = {},
 ): Promise<Image> {
   const runtime = applyChanges({}, options.changes ?? []);
-  const endSession = content.session();
-  try {
+  return images.making(async () => {
     const layer = await content.ingest(decompressed(tar));
     const created = new Date(options.now?.() ?? Date.now()).toISOString();
     const comment = options.message === undefined || options.message === "" ? "Imported from -" : options.message;
@@ -56,9 +55,7 @@ export async function importImage(
       layers: [{ mediaType: mediaTypes.layer, ...layer }],
       ...(options.tag === undefined ? {} : { tag: options.tag }),
     });
-  } finally {
-    endSession();
-  }
+  });
 }
 
 function platformOf(text: string | undefined): { os: string; architecture: string; variant?: string } {
@@ -102,9 +99,8 @@ export async function commitImage(
     throw new GantryError("not-found", `snapshot ${input.snapshotId} does not exist: not found`);
   if (base === undefined && snapshot.chain.length > 0)
     throw new GantryError("not-found", "the image of this container is gone: its layers cannot be committed");
-  const endSession = content.session();
   const release = images.hold(snapshot.chain);
-  try {
+  const work = images.making(async () => {
     const layer = await content.ingest(await snapshots.layerArchive(input.snapshotId));
     const created = new Date(input.now?.() ?? Date.now()).toISOString();
     // Two zero blocks: nothing was changed.
@@ -133,8 +129,6 @@ export async function commitImage(
       ...(input.tag === undefined ? {} : { tag: input.tag }),
       ...(base === undefined ? {} : { parent: base.id }),
     });
-  } finally {
-    release();
-    endSession();
-  }
+  });
+  return work.finally(release);
 }

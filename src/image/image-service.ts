@@ -37,6 +37,8 @@ export class ImageService {
     await this.layers.start();
     await this.images.start();
     await this.snapshots.start();
+    // What a pull, a load, a commit or a build had stored when its process was killed.
+    await this.images.collect();
   }
 
   async stop(): Promise<void> {

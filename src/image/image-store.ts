@@ -42,6 +42,15 @@ const notes = {
 const noSuchImage = (ref: string): GantryError =>
   new GantryError("not-found", `No such image: ${ref}`, { data: { image: ref } });
 
+/**
+ * Whether an image that cannot be unpacked is gone for good: an archive is missing or is not what it was. A full
+ * disk is no reason to forget an image.
+ */
+function isLost(error: unknown): boolean {
+  if (error instanceof GantryError) return error.code === "invalid" || error.code === "not-found";
+  return (error as NodeJS.ErrnoException).code === "ENOENT";
+}
+
 /** A name as docker repeats it in errors: short, with its tag. */
 function shown(ref: string): string {
   try {
@@ -94,12 +103,9 @@ export class ImageStore {
       const loaded = await this.#load(manifest, asDigest(id)).catch(() => undefined);
       // An image whose content was lost by hand is none: a pull brings it back. Layers are unpacked again.
       if (loaded === undefined) continue;
-      if (!loaded.chain.every((chainId) => this.layers.get(chainId) !== undefined)) {
-        const whole = await this.unpackLayers(loaded.config, loaded.layers).then(
-          () => true,
-          () => false,
-        );
-        if (!whole) continue;
+      if (!this.#isUnpacked(loaded)) {
+        const lost = await this.unpackLayers(loaded.config, loaded.layers).then(() => false, isLost);
+        if (lost) continue;
       }
       this.#enter({
         ...loaded,
@@ -298,6 +304,23 @@ export class ImageStore {
     return freed + (await this.content.collect(blobs));
   }
 
+  /**
+   * Does work that ends with an image: what it stores is left alone meanwhile, and freed when the work fails.
+   */
+  async making<T>(work: () => Promise<T>): Promise<T> {
+    const endSession = this.content.session();
+    let done = false;
+    try {
+      const result = await work();
+      done = true;
+      return result;
+    } finally {
+      endSession();
+      // The work's own error counts; what cannot be freed now is at the next occasion.
+      if (!done) await this.collect().catch(() => 0);
+    }
+  }
+
   /** Layers that a pull, a load or a build has unpacked and not yet entered. */
   readonly #inUse = new Map<string, number>();
 
@@ -322,6 +345,15 @@ export class ImageStore {
     for (const [at, chainId] of chainIds(diffIds).entries())
       if (this.layers.get(chainId) === undefined) missing.add(at);
     return missing;
+  }
+
+  #isUnpacked(image: Pick<Image, "chain">): boolean {
+    return image.chain.every((chainId) => this.layers.get(chainId) !== undefined);
+  }
+
+  /** Unpacks again what could not be at the start, when the disk was full. Throws what keeps it from that. */
+  async ensureUnpacked(image: Image): Promise<void> {
+    if (!this.#isUnpacked(image)) await this.unpackLayers(image.config, image.layers);
   }
 
   /** Unpacks the layers of a config from the bottom up; those that are there already cost nothing. */

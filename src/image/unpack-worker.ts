@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
 import { parentPort, workerData } from "node:worker_threads";
 import { createGunzip, createZstdDecompress } from "node:zlib";
-import { GantryError } from "#base/errors.ts";
+import { type ErrorCode, GantryError } from "#base/errors.ts";
 import { type CopyJob, runCopyJob } from "./copy-job.ts";
 import type { Compression } from "./oci.ts";
 import { Unpacker, type UnpackOptions, type UnpackResult } from "./unpack.ts";
@@ -46,13 +46,21 @@ async function unpack(job: UnpackJob, post: (answer: UnpackAnswer) => void): Pro
   return unpacker.finish();
 }
 
+/** Errors of the file system are not the archive's fault. */
+function codeOf(error: unknown): ErrorCode {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (syscall === undefined) return "invalid";
+  if (code === "ENOENT") return "not-found";
+  return code === "ENOSPC" || code === "EDQUOT" ? "exhausted" : "internal";
+}
+
 function serveUnpacking(): void {
   parentPort?.on("message", (job: UnpackJob) => {
     const post = (answer: UnpackAnswer): void => parentPort?.postMessage(answer);
     unpack(job, post).then(
       (result) => post({ id: job.id, result }),
       (error: unknown) => {
-        const code = error instanceof GantryError ? error.code : "invalid";
+        const code = error instanceof GantryError ? error.code : codeOf(error);
         post({ id: job.id, error: { code, message: error instanceof Error ? error.message : String(error) } });
       },
     );
