@@ -173,6 +173,8 @@ export class Lifecycle {
       log.error("A container that ended was not cleaned up wholly.", { container: container.id, error });
     });
     const isOom = exit.oomKilled || state.OOMKilled;
+    // Killed before the start was through: nobody has told it yet.
+    if (exit.oomKilled && !state.OOMKilled) this.emit(container, "oom");
     Object.assign(state, {
       Running: false,
       Paused: false,
