@@ -57,9 +57,25 @@ export function loadInstance(name: string, root?: string): InstanceConfig | unde
   }
 }
 
+/** True when a process of this machine listens on a TCP port: an instance whose claim was lost, or a stranger. */
+function isListening(port: number): boolean {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  return ["/proc/net/tcp", "/proc/net/tcp6"].some((file) => {
+    if (!existsSync(file)) return false;
+    return readFileSync(file, "utf8")
+      .split("\n")
+      .some((line) => {
+        const [, local, , state] = line.trim().split(/\s+/);
+        return state === "0A" && (local ?? "").endsWith(suffix);
+      });
+  });
+}
+
 function claimIndex(root: string): number {
   mkdirSync(claims, { recursive: true, mode: 0o755 });
   for (let index = 0; index < maxInstances; index++) {
+    const { apiPort, kubeletPort } = instanceConfig("probe", index, root, "");
+    if (isListening(apiPort) || isListening(kubeletPort)) continue;
     const link = join(claims, String(index));
     try {
       symlinkSync(root, link);

@@ -43,14 +43,25 @@ async function apiIsReady(kube: KubeRequester): Promise<boolean> {
 }
 
 interface NodeConditions {
-  status?: { conditions?: { type: string; status: string; lastHeartbeatTime?: string }[] };
+  status?: { conditions?: { type: string; status: string }[] };
 }
 
+interface NodeLease {
+  spec?: { renewTime?: string };
+}
+
+/**
+ * True when the node is Ready and its lease is newer than `notBefore`: after a restart the Node object still
+ * says what was true before. The lease tells in microseconds; heartbeats of conditions in whole seconds.
+ */
 async function nodeIsReady(config: InstanceConfig, kube: KubeRequester, notBefore: number): Promise<boolean> {
-  const { status, body } = await kube.send("GET", `/api/v1/nodes/${config.nodeName}`);
-  const ready = (body as NodeConditions).status?.conditions?.find((condition) => condition.type === "Ready");
-  // After a restart the object still says what was true before: only a fresh heartbeat counts.
-  return status === 200 && ready?.status === "True" && Date.parse(ready.lastHeartbeatTime ?? "") >= notBefore;
+  const [node, lease] = await Promise.all([
+    kube.send("GET", `/api/v1/nodes/${config.nodeName}`),
+    kube.send("GET", `/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/${config.nodeName}`),
+  ]);
+  const ready = (node.body as NodeConditions).status?.conditions?.find((condition) => condition.type === "Ready");
+  const renewed = Date.parse((lease.body as NodeLease).spec?.renewTime ?? "");
+  return node.status === 200 && ready?.status === "True" && renewed >= notBefore;
 }
 
 /** `--name` and `--root` as this instance needs them on a command line; nothing for the default one. */
@@ -141,7 +152,7 @@ async function start(
   before: Partial<Record<DaemonName, number>>,
   progress: Progress,
 ): Promise<void> {
-  const startedAt = Math.floor(Date.now() / 1000) * 1000;
+  const startedAt = Date.now();
   const pids = { ...before };
   const program = daemonProgram();
   for (const name of daemonNames) pids[name] ??= startDaemon(config, name, program);
