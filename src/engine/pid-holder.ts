@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { GantryError } from "#base/errors.ts";
+import { closeFd, makePipe } from "#host/descriptors.ts";
 import { watchProcess } from "#host/pidfd.ts";
 import { start } from "#host/spawn.ts";
 
@@ -7,9 +8,7 @@ import { start } from "#host/spawn.ts";
  * As process 1 of its namespace it takes in orphans, and gives way only to SIGKILL. What it waits for is a shell
  * that reads where nobody writes: no program with a name that somebody in the pod could look for.
  */
-const script =
-  "f=/run/$0.fifo; mkfifo -m 600 $f && exec 9<>$f && rm $f || exit 1; " +
-  "trap '' TERM INT HUP; while :; do read -r _ <&9 & wait $!; done";
+const script = "trap '' TERM INT HUP; while :; do read -r _ <&3 & wait $!; done";
 
 const nameOf = (sandboxId: string): string => `gantry-pod-${sandboxId}`;
 
@@ -27,11 +26,16 @@ export function isHolder(pid: number, sandboxId: string): boolean {
  * namespace: a pid namespace cannot be pinned as a file, it ends with its process 1. Returns that one's pid.
  */
 export async function startHolder(sandboxId: string): Promise<number> {
+  // The holder has both ends itself: nobody writes, and nobody's end brings the end of the file.
+  const pipe = makePipe();
   const child = start({
     argv: ["unshare", "--pid", "--fork", "--", "/bin/sh", "-c", script, nameOf(sandboxId)],
     newSession: true,
     cwd: "/",
+    stdio: ["null", "null", "null", pipe.readEnd, pipe.writeEnd],
   });
+  closeFd(pipe.readEnd);
+  closeFd(pipe.writeEnd);
   child.unref();
   for (let attempt = 0; attempt < 400; attempt++) {
     try {
@@ -49,11 +53,21 @@ export async function startHolder(sandboxId: string): Promise<number> {
   throw new GantryError("unavailable", "The process namespace of the pod could not be made.");
 }
 
+/** The reader that the holder waits for looks like it, and so does `unshare` around both. */
+function isFirstOfItsNamespace(pid: string): boolean {
+  try {
+    const ids = /^NSpid:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1]?.split(/\s+/) ?? [];
+    return ids.length > 1 && ids.at(-1) === "1";
+  } catch {
+    return false;
+  }
+}
+
 /** The holder that a crash left before its pid was written down; 0 when there is none. */
 export function findHolder(sandboxId: string): number {
   const found = readdirSync("/proc").find((name) => {
     if (!/^\d+$/.test(name) || !isHolder(Number(name), sandboxId)) return false;
-    return readFileSync(`/proc/${name}/comm`, "latin1").trim() === "sh";
+    return isFirstOfItsNamespace(name);
   });
   return Number(found ?? 0);
 }
