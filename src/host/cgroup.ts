@@ -31,7 +31,10 @@ export function cgroupFolder(path: string, controller: Controller): string {
 /** The folders of a cgroup in every hierarchy that has it. */
 export function cgroupFolders(path: string): string[] {
   if (cgroupVersion === 2) return existsSync(join(top, path)) ? [join(top, path)] : [];
-  return v1Controllers.map((controller) => join(top, controller, path)).filter((folder) => existsSync(folder));
+  // Beside v1 a v2 hierarchy may be mounted, in which runc makes folders too.
+  return [...v1Controllers, "unified"]
+    .map((hierarchy) => join(top, hierarchy, path))
+    .filter((folder) => existsSync(folder));
 }
 
 function read(folder: string, file: string): string | undefined {
