@@ -49,6 +49,15 @@ function mountsBelow(folders: string[], namespace?: string): string[] {
     .sort();
 }
 
+/** False for one that has ended, also when its parent has not asked for its status yet. */
+export function isAlive(pid: string): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
 /** Processes whose arguments name the instance's folders, as `comm arguments`. */
 export function processesOf(folders: string[]): string[] {
   const found: string[] = [];
@@ -89,7 +98,8 @@ export function traces(instance: TestInstance, engineRoot = join(instance.root, 
       .map((line) => (line.split(":")[1] ?? "").trim())
       .filter((name) => new RegExp(`^${config.linkPrefix}(?![0-9])`).test(name)),
     rules: output("nft", "list", "table", "inet", config.nftTable),
-    cgroups: cgroupsOf(config.cgroupParent),
+    // The folders of the classes of pods are made with the first pod.
+    cgroups: cgroupsOf(config.cgroupParent).filter((path) => !/\/kubepods(\/besteffort|\/burstable)?$/.test(path)),
     monitors: processesOf(folders).filter((line) => /^\d+ \S*conmon /.test(line)),
     files: lines(output("find", engineRoot, "-mindepth", "1"))
       .map((path) => path.slice(engineRoot.length + 1))
