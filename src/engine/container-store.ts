@@ -106,19 +106,37 @@ export class ContainerStore {
     });
   }
 
+  /**
+   * Writes the record of what has happened or must happen whatever the disk says: that it is full holds up no end
+   * and no removal. The next write, or a look at the processes at the next start, makes up for it.
+   */
+  async saveFact(container: Container): Promise<void> {
+    await this.save(container).catch((error: unknown) => {
+      this.#log.error("A container's state could not be written.", { container: container.id, error });
+    });
+  }
+
   async saveHostConfig(container: Container): Promise<void> {
     const text = JSON.stringify(container.hostConfig);
     await writeFileAtomic(join(this.folder(container.id), "hostconfig.json"), text, { mode: 0o600, sync: false });
   }
 
-  /** Takes the record away, in one step for a later start. */
-  async remove(container: Container): Promise<void> {
+  /** Takes the record away, in one step for a later start. Its files are left for `remove`, or that start. */
+  async withdraw(container: Container): Promise<void> {
     this.#byId.delete(container.id);
     this.releaseName(container.name, container.id);
-    const doomed = join(this.root, `tmp-${container.id}`);
-    await rename(this.folder(container.id), doomed).catch((error: NodeJS.ErrnoException) => {
+    await rename(this.folder(container.id), this.#doomed(container)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
     });
-    await rm(doomed, { recursive: true, force: true });
+  }
+
+  /** Takes the record and its files away. */
+  async remove(container: Container): Promise<void> {
+    await this.withdraw(container);
+    await rm(this.#doomed(container), { recursive: true, force: true });
+  }
+
+  #doomed(container: Container): string {
+    return join(this.root, `tmp-${container.id}`);
   }
 }

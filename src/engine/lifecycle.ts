@@ -169,7 +169,9 @@ export class Lifecycle {
     // A file's time is some milliseconds behind the clock.
     const finishedAt = Math.max(exit.finishedAt || clock.now(), parseTime(state.StartedAt));
     const ranMs = finishedAt - parseTime(state.StartedAt);
-    await this.#parts.launcher.takeDown(container).catch((error: unknown) => {
+    const { launcher } = this.#parts;
+    const goesAtOnce = vanishes(container);
+    await (goesAtOnce ? launcher.letGo(container) : launcher.takeDown(container)).catch((error: unknown) => {
       log.error("A container that ended was not cleaned up wholly.", { container: container.id, error });
     });
     const isOom = exit.oomKilled || state.OOMKilled;
@@ -197,7 +199,7 @@ export class Lifecycle {
           lastDelayMs: container.restartDelay,
         });
     if (delay !== undefined) Object.assign(state, { Running: true, Restarting: true });
-    await store.save(container);
+    await store.saveFact(container);
     this.emit(container, "die", { exitCode: String(exit.exitCode), execDuration: String(Math.trunc(ranMs / 1000)) });
     container.changes.emit("exited");
     if (delay !== undefined) this.#restartLater(container, delay);
@@ -261,7 +263,7 @@ export class Lifecycle {
       if (!container.state.Restarting) return false;
       container.cancelRestart?.();
       Object.assign(container.state, { Running: false, Restarting: false });
-      await this.#parts.store.save(container);
+      await this.#parts.store.saveFact(container);
       container.changes.emit("exited");
       return true;
     });
@@ -290,7 +292,7 @@ export class Lifecycle {
     container.stopRequested = true;
     if (container.record.HasBeenManuallyStopped) return;
     container.record.HasBeenManuallyStopped = true;
-    await this.#parts.store.save(container);
+    await this.#parts.store.saveFact(container);
   }
 
   async #signal(container: Container, signal: number): Promise<void> {
@@ -411,7 +413,7 @@ export class Lifecycle {
     container.record.Gantry.phase = "removing";
     container.record.Gantry.removeVolumes = options.volumes;
     try {
-      await store.save(container);
+      await store.saveFact(container);
       await this.#parts.launcher.takeDown(container);
       await images.snapshots.remove(container.id);
       if (options.volumes) await this.#removeVolumes(container);
