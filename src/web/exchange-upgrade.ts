@@ -10,6 +10,9 @@ export interface UpgradeParts {
   socket: Duplex;
 }
 
+/** How long a client may keep its side open after the way out has ended and nobody reads from it any more. */
+const lingerMs = 10_000;
+
 /** A request with an Upgrade header. It may be answered in the ordinary way; the connection then ends. */
 export class UpgradeExchange extends Exchange {
   readonly httpVersion = "1.1";
@@ -27,7 +30,20 @@ export class UpgradeExchange extends Exchange {
     socket.on("close", () => this.closed(false));
     socket.on("drain", () => this.roomAgain());
     socket.on("error", () => socket.destroy());
+    socket.once("finish", () => this.#leave());
     request.on("error", () => {});
+  }
+
+  /**
+   * The way out has ended. Unless somebody still reads, what the client sends is read away: its end would
+   * otherwise never be seen behind unread bytes, and the connection stay for ever.
+   */
+  #leave(): void {
+    const socket = this.#socket;
+    if (socket.destroyed || socket.listenerCount("data") > 0 || socket.listenerCount("readable") > 0) return;
+    socket.resume();
+    const timer = setTimeout(() => socket.destroy(), lingerMs).unref();
+    socket.once("close", () => clearTimeout(timer));
   }
 
   protected discardBody(): void {

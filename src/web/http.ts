@@ -81,7 +81,8 @@ export interface HttpResponse {
    * Takes the connection over: sends the status line and headers (101 for an upgrade; 200 for docker's old
    * way) and returns the raw connection, both directions, half-open allowed. Only on HTTP/1.1; throws
    * `unsupported` on HTTP/2. Without an Upgrade header only the outgoing direction is raw: the incoming one
-   * is the request's body.
+   * is the request's body. Once the way out has ended with nobody reading, what still comes in is thrown
+   * away and the connection is cut after a while: read before you end.
    */
   hijack(status: number, reason: string, headers: ResponseHeaders): Duplex;
   /** Ends the connection at once, without an orderly end of the answer. */

@@ -307,6 +307,35 @@ test("an upgrade request may get an ordinary answer", async () => {
   );
 });
 
+/** Waits without timers, which the test has stopped. */
+async function untilIdle(server: HttpServer): Promise<void> {
+  const deadline = Date.now() + 5000;
+  while (server.active > 0 && Date.now() < deadline) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(server.active, 0);
+}
+
+test("a connection taken over and ended unread goes, whatever the client has sent and whether it ends or not", async (t) => {
+  const handler: HttpHandler = (_request, response) => {
+    response.hijack(101, "UPGRADED", { Connection: "Upgrade", Upgrade: "tcp" }).end();
+  };
+  const head = "GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nnever read";
+  await serving(handler, false, async (port, server) => {
+    const ending = connect({ host: "127.0.0.1", port, allowHalfOpen: true });
+    ending.end(head);
+    await readAll(ending);
+    await untilIdle(server);
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const staying = connect({ host: "127.0.0.1", port, allowHalfOpen: true });
+    staying.write(head);
+    await readAll(staying);
+    assert.equal(server.active, 1);
+    t.mock.timers.tick(10_000);
+    await untilIdle(server);
+    t.mock.timers.reset();
+    staying.destroy();
+  });
+});
+
 test("without an upgrade header the way out can still be raw", async () => {
   await serving(
     (_request, response) => {
