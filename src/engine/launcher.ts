@@ -181,6 +181,16 @@ export class Launcher {
     return path;
   }
 
+  /**
+   * The part of `takeDown` that others may want at once: addresses, ports, what is mounted in the record's folder.
+   * For a docker container that has ended for good.
+   */
+  async letGo(container: Container): Promise<void> {
+    for (const exec of container.execs.values()) exec.containerEnded();
+    await this.#parts.network.release(container);
+    if (container.hostConfig.IpcMode === "shareable") while (unmount(this.#shmPath(container.id))) continue;
+  }
+
   /** Takes the process's surroundings away. Safe to repeat, and for what was never there. */
   async takeDown(container: Container): Promise<void> {
     const { images, network, runtime, volumes } = this.#parts;

@@ -199,10 +199,12 @@ export class Lifecycle {
           lastDelayMs: container.restartDelay,
         });
     if (delay !== undefined) Object.assign(state, { Running: true, Restarting: true });
-    await store.saveFact(container);
+    // The record of one that vanishes is not written once more: after a crash the runtime still knows the exit.
+    if (!goesAtOnce) await store.saveFact(container);
     this.emit(container, "die", { exitCode: String(exit.exitCode), execDuration: String(Math.trunc(ranMs / 1000)) });
     container.changes.emit("exited");
     if (delay !== undefined) this.#restartLater(container, delay);
+    else if (goesAtOnce) await this.#vanish(container);
     else if (hostConfig.AutoRemove === true) await this.#remove(container, { volumes: true });
   }
 
@@ -433,6 +435,30 @@ export class Lifecycle {
     container.changes.emit("removed");
   }
 
+  /**
+   * `--rm` without volumes, under the lock: gone for everybody when its record is, and only then cleaned up. What a
+   * crash in between leaves has no owner any more, and is removed by the next start.
+   */
+  async #vanish(container: Container): Promise<void> {
+    const { images, launcher, log, store } = this.#parts;
+    const left = (error: unknown): void =>
+      log.error("What a removed container left is there until the next start.", { container: container.id, error });
+    container.isRemoving = true;
+    container.state.RemovalInProgress = true;
+    await store.withdraw(container).catch(left);
+    images.snapshots.disown(container.id);
+    this.emit(container, "destroy");
+    container.changes.emit("removed");
+    // Who waits gets the answer first.
+    await new Promise((resolve) => setImmediate(resolve));
+    try {
+      await launcher.takeDown(container);
+      await Promise.all([images.snapshots.remove(container.id), store.remove(container)]);
+    } catch (error) {
+      left(error);
+    }
+  }
+
   async #removeVolumes(container: Container): Promise<void> {
     const { events, log, volumes } = this.#parts;
     for (const point of Object.values(container.record.MountPoints)) {
@@ -511,6 +537,12 @@ export class Lifecycle {
       await store.save(container);
     });
   }
+}
+
+/** True for a container of which nothing but its record has to be gone when its end is told. */
+function vanishes({ hostConfig, isPod, record }: Container): boolean {
+  if (isPod || hostConfig.AutoRemove !== true) return false;
+  return Object.values(record.MountPoints).every(({ Type }) => Type !== "volume");
 }
 
 function isAnonymous(point: { Name?: string; Spec?: { Source?: string } }): boolean {

@@ -170,6 +170,11 @@ export class Snapshots {
     while (unmount(merged)) continue;
   }
 
+  /** The layers below may go: nobody looks into this snapshot any more, and it is about to be removed. */
+  disown(id: string): void {
+    this.#chains.delete(id);
+  }
+
   async remove(id: string): Promise<void> {
     this.unmount(id);
     const doomed = join(this.root, `tmp-${id}`);
