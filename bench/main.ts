@@ -16,6 +16,8 @@ const files = [
   "throughput",
   "memory",
   "image-load",
+  "pull",
+  "commit",
   "logs",
   "network",
   "pods",
