@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { GantryError } from "#base/errors.ts";
 import type { NetworkDefinition } from "./network-definition.ts";
@@ -32,12 +32,14 @@ export function readNetworks(path: string): NetworkDefinition[] {
 export function writeNetworks(path: string, networks: readonly NetworkDefinition[]): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const temporary = `${path}.new`;
-  const fd = openSync(temporary, "w", 0o600);
   try {
-    writeSync(fd, JSON.stringify({ version: 1, networks } satisfies NetworkFile, undefined, 1));
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
+    writeFileSync(temporary, JSON.stringify({ version: 1, networks } satisfies NetworkFile, undefined, 1), {
+      mode: 0o600,
+      flush: true,
+    });
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
   }
-  renameSync(temporary, path);
 }

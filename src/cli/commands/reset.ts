@@ -50,8 +50,13 @@ export async function reset(options: ResetOptions): Promise<void> {
   });
   await progress.step("end containers, unmount, remove networks", () => removeTraces(config));
   await progress.step("remove data", async () => {
-    await unmergeUserKubeconfig(config);
+    // On a full disk nothing can be written before something is removed.
+    const unmerged = await unmergeUserKubeconfig(config).then(
+      () => true,
+      () => false,
+    );
     removeInstance(config);
+    if (!unmerged) await unmergeUserKubeconfig(config);
   });
   process.stdout.write(`Gantry "${config.name}" is gone.\n`);
 }
