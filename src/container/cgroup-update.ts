@@ -9,7 +9,7 @@ type Write = [controller: Controller, file: string, value: string | number];
 interface Limits {
   memory?: { limit?: number; swap?: number; reservation?: number };
   cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string };
-  blockIO?: { weight?: number };
+  blockIO?: { weight?: number; weightDevice?: { major: number; minor: number; weight: number }[] };
 }
 
 /** `--pids-limit 0` and -1 take a limit away; one that is not given leaves what is there. */
@@ -24,9 +24,29 @@ export function cpuWeight(shares: number): number {
   return Math.floor(1 + ((shares - 2) * 9999) / 262142);
 }
 
-/** Newer kernels have weights only with the BFQ scheduler. */
+/** Newer kernels have weights only with the BFQ scheduler, in files that OCI runtimes do not know in version 1. */
 function blkioWeightFile(): string {
-  return existsSync("/sys/fs/cgroup/blkio/blkio.weight") ? "blkio.weight" : "blkio.bfq.weight";
+  return runtimeKnowsWeights() ? "blkio.weight" : "blkio.bfq.weight";
+}
+
+/** Whether the OCI runtime can set block I/O weights here; `setWeights` does it where it cannot. */
+export function runtimeKnowsWeights(): boolean {
+  return cgroupVersion === 2 || existsSync("/sys/fs/cgroup/blkio/blkio.weight");
+}
+
+/** Sets the block I/O weights of a container that was just created. Throws `invalid` with the kernel's word. */
+export function setWeights(path: string, resources: Resources): void {
+  const { blockIO } = ociResources(resources) as Limits;
+  const devices = blockIO?.weightDevice ?? [];
+  const writes: Write[] = [
+    ...(blockIO?.weight === undefined ? [] : ([["blkio", blkioWeightFile(), blockIO.weight]] as Write[])),
+    ...devices.map(({ major, minor, weight }): Write => [
+      "blkio",
+      `${blkioWeightFile()}_device`,
+      `${major}:${minor} ${weight}`,
+    ]),
+  ];
+  writeAll(path, writes);
 }
 
 function v1Writes(limits: Limits, currentSwap: number, pidsMax: string | undefined): Write[] {
@@ -84,6 +104,10 @@ export function updateCgroup(path: string, resources: Resources): void {
   const currentSwap = Number(readCgroupFile(path, "memory", "memory.memsw.limit_in_bytes") ?? Number.POSITIVE_INFINITY);
   const pidsMax = pidsLimit(resources);
   const writes = cgroupVersion === 2 ? v2Writes(limits, pidsMax) : v1Writes(limits, currentSwap, pidsMax);
+  writeAll(path, writes);
+}
+
+function writeAll(path: string, writes: readonly Write[]): void {
   for (const [controller, file, value] of writes) {
     try {
       writeCgroup(path, controller, file, value);

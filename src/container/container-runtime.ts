@@ -21,7 +21,7 @@ import { cgroupProcesses, cgroupVersion, readCgroup, removeCgroup } from "#host/
 import { readJson, writeFileAtomic } from "#host/files.ts";
 import { run } from "#host/run.ts";
 import { findExecutable } from "#host/spawn.ts";
-import { updateCgroup } from "./cgroup-update.ts";
+import { runtimeKnowsWeights, setWeights, updateCgroup } from "./cgroup-update.ts";
 import type { ContainerExit } from "./container-types.ts";
 import { readLog } from "./log-reader.ts";
 import { LogRotation } from "./log-rotation.ts";
@@ -121,6 +121,14 @@ export class ContainerRuntime implements ContainerRuntimePort {
     this.#kept.set(id, kept);
     this.#watch(id);
     this.#rotation.add(id, plan.log);
+    if (!runtimeKnowsWeights()) {
+      try {
+        setWeights(plan.cgroupPath, plan.resources);
+      } catch (error) {
+        await this.delete(id);
+        throw error;
+      }
+    }
     return { pid: created.pid };
   }
 

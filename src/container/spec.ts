@@ -3,6 +3,7 @@ import type { LaunchPlan, NamespacePlan, PlannedMount } from "#api/container-run
 import { GantryError } from "#base/errors.ts";
 import { splitDevice } from "#host/file-metadata.ts";
 import { ociResources } from "./cgroup-resources.ts";
+import { runtimeKnowsWeights } from "./cgroup-update.ts";
 import { seccompProfile } from "./seccomp.ts";
 
 /** What docker hides from containers (moby, oci/defaults). */
@@ -284,7 +285,7 @@ export function buildSpec(plan: LaunchPlan, init: string | undefined): Record<st
       cgroupsPath: plan.cgroupPath.startsWith("/") ? plan.cgroupPath : `/${plan.cgroupPath}`,
       namespaces: namespacesOf(plan.namespaces),
       devices,
-      resources: { ...ociResources(plan.resources), devices: rules },
+      resources: { ...newGroupResources(plan), devices: rules },
       sysctl: plan.sysctls,
       ...(plan.privileged
         ? {}
@@ -296,4 +297,18 @@ export function buildSpec(plan: LaunchPlan, init: string | undefined): Record<st
       ...(seccomp.profile === undefined ? {} : { seccomp: seccomp.profile }),
     },
   };
+}
+
+/**
+ * Limits without what the runtime cannot set on this machine, and without a swap limit of "unlimited": a new group
+ * has that anyway, and a kernel without swap accounting has no file to write it to.
+ */
+function newGroupResources({ resources }: LaunchPlan): Record<string, unknown> {
+  const limits = ociResources(
+    runtimeKnowsWeights() ? resources : { ...resources, BlkioWeight: 0, BlkioWeightDevice: [] },
+  );
+  const memory = limits["memory"] as { swap?: number } | undefined;
+  if (memory?.swap !== -1) return limits;
+  const { swap: _unlimited, ...rest } = memory;
+  return { ...limits, memory: rest };
 }

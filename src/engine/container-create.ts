@@ -18,6 +18,7 @@ import {
 } from "./container.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { validateCreate } from "./create-validation.ts";
+import { discardUnsupported } from "./discarded-limits.ts";
 import type { EngineDefaults } from "./engine-options.ts";
 import type { EventLog } from "./event-log.ts";
 import { commandLine, mergeConfig } from "./image-config-merge.ts";
@@ -63,6 +64,7 @@ export class ContainerCreator {
     const name = wantedName === undefined || wantedName === "" ? undefined : checkName(wantedName);
     const warnings = validateCreate(body);
     const host = this.#hostConfig(body.HostConfig ?? {}, body);
+    warnings.push(...discardUnsupported(host));
     capabilitySet({ add: host.CapAdd ?? [], drop: host.CapDrop ?? [], privileged: host.Privileged === true });
     securityOptions(host);
     const image = this.#image(body.Image ?? "");

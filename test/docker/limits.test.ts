@@ -194,3 +194,22 @@ limited("block devices are throttled to the bytes that were asked for", async ()
   assert.match(readFileSync(file, "utf8"), /^\d+:\d+ (1048576$|rbps=1048576)/m);
   return undefined;
 });
+
+limited("a block I/O weight is in force, or discarded with docker's warning where the kernel knows none", async () => {
+  const options = ["-d", "--blkio-weight", "300", "--entrypoint", "busybox"];
+  const { status, stderr } = run("weighs", options, "sleep", "60");
+  assert.equal(status, 0, stderr);
+  const weight = inspect("{{.HostConfig.BlkioWeight}}", "weighs");
+  if (weight === "300") {
+    const names = ["blkio.bfq.weight", "blkio.weight"];
+    const files = names.map((v1) => cgroupFile(pidOf("weighs"), "blkio", { v1, v2: "io.bfq.weight" }));
+    const file = files.find((path) => existsSync(path)) as string;
+    assert.match(readFileSync(file, "utf8"), /^(default )?300$/m);
+    instance.docker("update", "--blkio-weight", "500", "weighs");
+    assert.match(readFileSync(file, "utf8"), /^(default )?500$/m);
+    return undefined;
+  }
+  assert.equal(weight, "0");
+  assert.match(stderr, /^WARNING: Your kernel does not support Block I\/O weight .* Weight discarded\.$/m);
+  return undefined;
+});
