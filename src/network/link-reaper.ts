@@ -33,6 +33,13 @@ export class LinkReaper {
     this.#timer.unref();
   }
 
+  /** The same for who does not wait: what the reaper's socket is asked for later comes after it all the same. */
+  reapSoon(name: string): void {
+    this.reap(name).catch((error: unknown) => {
+      this.#log.warn("A link could not be silenced.", { link: name, error: errorMessage(error) });
+    });
+  }
+
   /** Deletes what waits, now. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer);

@@ -269,8 +269,8 @@ export class Networks {
   }
 
   /**
-   * Takes a container off all networks: it stopped. Quiet when there is nothing. Its links are silent when this
-   * returns, and taken away in the background.
+   * Takes a container off all networks: it stopped. Quiet when there is nothing. Its links are silent before
+   * anything else is connected, and taken away in the background.
    */
   release(containerId: string): Promise<void> {
     return this.#lock.run(containerId, async () => {
@@ -283,7 +283,7 @@ export class Networks {
         live?.names.remove(endpoint);
         live?.endpoints.delete(containerId);
         live?.release(endpoint);
-        if (endpoint.hostInterface !== "") await this.#parts.reaper.reap(endpoint.hostInterface);
+        if (endpoint.hostInterface !== "") this.#parts.reaper.reapSoon(endpoint.hostInterface);
         if (live !== undefined) this.#emit("disconnect", live.definition, containerId);
       }
       await container.unpublish(this.#parts);
