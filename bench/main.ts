@@ -16,7 +16,6 @@ const files = [
   "throughput",
   "memory",
   "image-load",
-  "pull",
   "commit",
   "logs",
   "network",
