@@ -23,7 +23,16 @@ export async function startControl(config: InstanceConfig, log: Logger): Promise
   const clock = systemClock;
   const tasks = new TaskGroup({ name: "control", log, clock });
   const pki = await ensurePki(config);
-  const store = openSqliteStore({ path: join(paths.store, "state.db") });
+  const store = openSqliteStore({
+    path: join(paths.store, "state.db"),
+    onFailure: (error) => {
+      log.error("The control process ends, since its disk refuses what it writes. Make room, then run `gantry up`.", {
+        error,
+      });
+      // A moment for the answers that say so.
+      setTimeout(() => process.exit(1), 200);
+    },
+  });
   const serving = pki.pair("apiserver");
   const nodeClient = pki.pair("apiserver-kubelet-client");
   const server = createApiServer(

@@ -28,6 +28,8 @@ export interface GroupCommitOptions {
   log: CommitLog;
   /** How long a lazy write may wait for the disk, in milliseconds. */
   lazyMs?: number;
+  /** Called once when a commit has failed: the store answers nothing any more and is to be opened anew. */
+  onFailure?: (error: GantryError) => void;
 }
 
 interface Waiter {
@@ -44,6 +46,7 @@ export class GroupCommitStore implements Store {
   readonly #state: RevisionedState;
   readonly #log: CommitLog;
   readonly #lazyMs: number;
+  readonly #onFailure: (error: GantryError) => void;
   readonly #hub = new WatchHub({ onSlow: () => compactedError(this.#state.revision, this.#state.revision) });
   /** Applied, not yet durable. */
   #batch: StoreEvent[] = [];
@@ -58,6 +61,7 @@ export class GroupCommitStore implements Store {
     this.#state = options.state;
     this.#log = options.log;
     this.#lazyMs = options.lazyMs ?? 2_000;
+    this.#onFailure = options.onFailure ?? (() => {});
   }
 
   get revision(): number {
@@ -171,6 +175,7 @@ export class GroupCommitStore implements Store {
       this.#hub.close(error);
       this.#batch = [];
       for (const waiter of waiters) waiter.reject(error);
+      this.#onFailure(error);
       return;
     }
     this.#publish();

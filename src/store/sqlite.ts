@@ -101,6 +101,8 @@ export interface SqliteStoreOptions {
   path: string;
   historyLimit?: number;
   lazyMs?: number;
+  /** Called once when the disk refused a commit. */
+  onFailure?: (error: GantryError) => void;
 }
 
 /**
@@ -153,7 +155,12 @@ function load(database: DatabaseSync, options: SqliteStoreOptions): Store {
       ?.value ?? 0;
   const state = new RevisionedState({ revision: Math.max(revision, reserved), live: live.values(), ...pick(options) });
   const log = new SqliteLog(database, Math.max(revision, reserved), garbage);
-  return new GroupCommitStore({ state, log, ...(options.lazyMs === undefined ? {} : { lazyMs: options.lazyMs }) });
+  return new GroupCommitStore({
+    ...(options.onFailure === undefined ? {} : { onFailure: options.onFailure }),
+    state,
+    log,
+    ...(options.lazyMs === undefined ? {} : { lazyMs: options.lazyMs }),
+  });
 }
 
 function pick(options: SqliteStoreOptions): { historyLimit?: number } {
