@@ -18,7 +18,7 @@ import { GantryError } from "#base/errors.ts";
 import { randomHex } from "#base/ids.ts";
 import type { Logger } from "#base/log.ts";
 import { cgroupProcesses, cgroupVersion, readCgroup, removeCgroup } from "#host/cgroup.ts";
-import { readJson, writeFileAtomic } from "#host/files.ts";
+import { readJson } from "#host/files.ts";
 import { run } from "#host/run.ts";
 import { findExecutable } from "#host/spawn.ts";
 import { runtimeKnowsWeights, setWeights, updateCgroup } from "./cgroup-update.ts";
@@ -26,7 +26,7 @@ import type { ContainerExit } from "./container-types.ts";
 import { readLog } from "./log-reader.ts";
 import { LogRotation } from "./log-rotation.ts";
 import { findInit } from "./init-program.ts";
-import { OciRuntime, type OciRuntimeOptions } from "./oci-runtime.ts";
+import { keptFile, OciRuntime, type OciRuntimeOptions } from "./oci-runtime.ts";
 import { buildSpec } from "./spec.ts";
 
 /** What is kept of a launch beside the bundle, so that a later process can go on with it. */
@@ -82,7 +82,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
   async #keptOf(id: string): Promise<Kept | undefined> {
     const known = this.#kept.get(id);
     if (known !== undefined) return known;
-    const read = await readJson<Kept>(join(this.#bundle(id), "gantry.json")).catch(() => undefined);
+    const read = await readJson<Kept>(join(this.#bundle(id), keptFile)).catch(() => undefined);
     if (read !== undefined) this.#kept.set(id, read);
     return read;
   }
@@ -110,6 +110,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
       id,
       name: id.slice(0, 12),
       bundle,
+      kept: JSON.stringify(kept),
       ...(plan.log.format === "none" ? {} : { log: plan.log.path }),
       spec,
       tty: plan.process.tty,
@@ -117,7 +118,6 @@ export class ContainerRuntime implements ContainerRuntimePort {
       // docker ends stdin with its first client, but never a terminal's: one can detach from it and come back.
       leaveStdinOpen: plan.openStdin && (!plan.stdinOnce || plan.process.tty),
     });
-    await writeFileAtomic(join(bundle, "gantry.json"), JSON.stringify(kept), { sync: false });
     this.#kept.set(id, kept);
     this.#watch(id);
     this.#rotation.add(id, plan.log);

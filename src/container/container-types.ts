@@ -14,6 +14,8 @@ export interface CreateOptions extends ContainerPaths {
   name: string;
   /** The OCI runtime spec (`config.json`), as `buildSpec` makes it. */
   spec: object;
+  /** Text for `keptFile` in the bundle: there before the process is. */
+  kept: string;
   tty: boolean;
   /** Keeps a pipe for stdin open. */
   stdin: boolean;

@@ -52,6 +52,8 @@ interface Live {
   watch: ProcessWatch | undefined;
 }
 
+/** In the bundle: what the caller of `create` wants to find there again. */
+export const keptFile = "gantry.json";
 /** In the bundle: when the first process started (`processStart`). */
 const startTimeFile = "start-time";
 /** How long the runtime may take to end after the command that it ran was killed. */
@@ -200,8 +202,11 @@ export class OciRuntime {
   async create(options: CreateOptions): Promise<CreatedContainer> {
     const { id, bundle, log, spec, tty } = options;
     mkdirSync(bundle, { recursive: true, mode: 0o700 });
-    await writeFile(join(bundle, "config.json"), JSON.stringify(spec), { mode: 0o600 });
-    await rm(join(this.#exits, id), { force: true });
+    await Promise.all([
+      writeFile(join(bundle, "config.json"), JSON.stringify(spec), { mode: 0o600 }),
+      writeFile(join(bundle, keptFile), options.kept, { mode: 0o600 }),
+      rm(join(this.#exits, id), { force: true }),
+    ]);
     const argv = this.#conmonArguments(id, id, bundle);
     argv.push(
       "-n",

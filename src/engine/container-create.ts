@@ -121,9 +121,16 @@ export class ContainerCreator {
       };
       container = new Container(record, host);
       logPlan(container, defaults);
-      await store.add(container);
-      if (image !== undefined) await images.images.ensureUnpacked(image);
-      const snapshot = await images.snapshots.prepare(id, record.Gantry.chain);
+      // A crash may leave either without the other: the next start removes both.
+      const [added, prepared] = await Promise.allSettled([
+        store.add(container),
+        (image === undefined ? Promise.resolve() : images.images.ensureUnpacked(image)).then(() =>
+          images.snapshots.prepare(id, record.Gantry.chain),
+        ),
+      ]);
+      if (added.status === "rejected") throw added.reason;
+      if (prepared.status === "rejected") throw prepared.reason;
+      const snapshot = prepared.value;
       let rootfs: string | undefined;
       for (const mount of wanted) {
         const point = mounts[mount.Destination] as StoredMountPoint;
