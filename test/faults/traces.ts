@@ -113,6 +113,17 @@ export function traces(instance: TestInstance, engineRoot = join(instance.root, 
   };
 }
 
+/** The same, once nothing changes any more: what `--rm` removes goes after the answer. */
+export async function settledTraces(instance: TestInstance): Promise<Traces> {
+  for (let last = ""; ;) {
+    const now = traces(instance);
+    const text = JSON.stringify(now);
+    if (text === last) return now;
+    last = text;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
 /** Asserts that the instance has what it had, within a few seconds. */
 export async function assertAsBefore(instance: TestInstance, before: Traces, engineRoot?: string): Promise<void> {
   const same = (): boolean => JSON.stringify(traces(instance, engineRoot)) === JSON.stringify(before);
