@@ -1,12 +1,13 @@
 /** For this folder's tests: a whole engine with real parts in folders, links, tables and cgroups of its own. */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLogger } from "#base/log.ts";
 import { GantryError } from "#base/errors.ts";
 import { ContainerRuntime } from "#container/container-runtime.ts";
 import { cgroupFolders } from "#host/cgroup.ts";
+import { tryLock } from "#host/descriptors.ts";
 import { listMounts, unmount } from "#host/mount.ts";
 import { ImageService } from "#image/image-service.ts";
 import { Networking } from "#network/networking.ts";
@@ -40,8 +41,14 @@ export interface TestPlace {
   index: number;
 }
 
-/** Links and ranges of tests are not those of any instance: `gx` for `gt`, and other second numbers. */
+/**
+ * Links and ranges of tests are not those of any instance: `gx` for `gt`, and other second numbers. Two runs of
+ * the same test on one machine would have the same ones: the second waits here for the end of the first's process.
+ */
 export function newPlace(index = testIndex): TestPlace {
+  const lock = openSync(join(tmpdir(), `gantry-engine-test-${index}.lock`), "w");
+  const nobody = new Int32Array(new SharedArrayBuffer(4));
+  while (!tryLock(lock)) Atomics.wait(nobody, 0, 0, 100);
   return { base: mkdtempSync(join(tmpdir(), "gantry-engine-")), index };
 }
 
@@ -61,14 +68,14 @@ export async function startEngine({ base, index }: TestPlace): Promise<TestEngin
       linkPrefix: `gx${index}`,
       defaultBridge: { name: `gx${index}-docker`, subnet: `10.${208 + index}.0.0/16` },
       pools: [{ base: `10.${224 + index}.0.0/16`, size: 24 }],
-      nftTable: `gantry-t${index}`,
+      nftTable: `gantry-x${index}`,
       stateDir: root,
       pods: { bridge: `gx${index}-pods`, cidr: `10.${192 + index}.0.0/16` },
     },
     { log },
   );
   const engine = createEngine(
-    { root, runDir, cgroupParent: `gantry-t${index}`, nodeName: "test", version: "0.0.0" },
+    { root, runDir, cgroupParent: `gantry-x${index}`, nodeName: "test", version: "0.0.0" },
     { log, images, runtime, networking, registry: noRegistry },
   );
   await engine.start();
@@ -95,7 +102,7 @@ export async function removeAll(place: TestPlace): Promise<void> {
       linkPrefix: `gx${place.index}`,
       defaultBridge: { name: `gx${place.index}-docker`, subnet: `10.${208 + place.index}.0.0/16` },
       pools: [{ base: `10.${224 + place.index}.0.0/16`, size: 24 }],
-      nftTable: `gantry-t${place.index}`,
+      nftTable: `gantry-x${place.index}`,
       stateDir: join(place.base, "data"),
       pods: { bridge: `gx${place.index}-pods`, cidr: `10.${192 + place.index}.0.0/16` },
     },
@@ -106,7 +113,7 @@ export async function removeAll(place: TestPlace): Promise<void> {
   networking.close();
   for (const { target } of listMounts().reverse()) if (target.startsWith(place.base)) while (unmount(target)) continue;
   rmSync(place.base, { recursive: true, force: true });
-  for (const folder of cgroupFolders(`gantry-t${place.index}`)) removeTree(folder);
+  for (const folder of cgroupFolders(`gantry-x${place.index}`)) removeTree(folder);
 }
 
 /** Cgroups go by rmdir alone, the innermost first. */
@@ -132,7 +139,7 @@ export function leftovers(place: TestPlace): string[] {
         return false;
       }
     });
-  return [...links, ...mounts, ...processes, ...cgroupFolders(`gantry-t${place.index}`)];
+  return [...links, ...mounts, ...processes, ...cgroupFolders(`gantry-x${place.index}`)];
 }
 
 /** All that a session says, by stream, until its end. */
