@@ -7,16 +7,16 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Outcome, TestInstance, runLater } from "../acceptance/instance.ts";
 import { type Entry, dockerArchive, sha256, tar } from "./tar.ts";
-import { type Traces, assertAsBefore, traces } from "./traces.ts";
+import { type Traces, assertAsBefore, settledTraces, traces } from "./traces.ts";
 
 const instance = new TestInstance(`fault-in-${process.pid}`);
 const escaped = `/tmp/gantry-escaped-${process.pid}`;
 let clean: Traces;
 
-before(() => {
+before(async () => {
   instance.up();
   instance.docker("run", "--rm", "gantry/hello", "true");
-  clean = traces(instance);
+  clean = await settledTraces(instance);
 });
 after(() => instance.reset());
 
@@ -41,7 +41,7 @@ test("an archive whose layer was changed is refused by load and leaves nothing",
   const bytes = readFileSync(saved);
   // Somewhere in the middle of the largest file: the layer.
   bytes[Math.floor(bytes.length / 2)] = (bytes[Math.floor(bytes.length / 2)] as number) ^ 0xff;
-  const empty = traces(instance);
+  const empty = await settledTraces(instance);
   const outcome = instance.run("docker", ["load", "-i", archiveFile("changed.tar", bytes)]);
   try {
     assert.notEqual(outcome.status, 0);
@@ -51,7 +51,7 @@ test("an archive whose layer was changed is refused by load and leaves nothing",
     instance.docker("load", "-i", saved);
   }
   assert.equal(instance.docker("run", "--rm", "gantry/hello", "echo", "back"), "back\n");
-  clean = traces(instance);
+  clean = await settledTraces(instance);
 });
 
 for (const [what, bytes, message] of [

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { TestInstance, eventually, runLater } from "../acceptance/instance.ts";
 import { tar } from "./tar.ts";
-import { assertAsBefore, resetLeavesNothing, traces } from "./traces.ts";
+import { assertAsBefore, resetLeavesNothing, settledTraces } from "./traces.ts";
 
 const instance = new TestInstance(`fault-kill-${process.pid}`);
 const seed = Number(process.env["GANTRY_FAULT_SEED"] ?? 20_261_120);
@@ -166,7 +166,7 @@ test(`SIGKILL of the node process at ${rounds} random points leaves nothing half
   const random = randomNumbers(seed);
   t.diagnostic(`seed ${seed}`);
   instance.docker("run", "--rm", "gantry/hello", "true");
-  const clean = traces(instance);
+  const clean = await settledTraces(instance);
   for (let round = 0; round < rounds; round++) {
     const operation = operations[round % operations.length] as Operation;
     const name = `c${round}`;

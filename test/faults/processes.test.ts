@@ -4,16 +4,16 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { TestInstance, eventually, runLater } from "../acceptance/instance.ts";
 import { sha256 } from "./tar.ts";
-import { type Traces, assertAsBefore, isAlive, processesOf, resetLeavesNothing, traces } from "./traces.ts";
+import { type Traces, assertAsBefore, isAlive, processesOf, resetLeavesNothing, settledTraces } from "./traces.ts";
 
 const instance = new TestInstance(`fault-proc-${process.pid}`);
 const mark = `37${process.pid}`;
 let clean: Traces;
 
-before(() => {
+before(async () => {
   instance.up();
   instance.docker("run", "--rm", "gantry/hello", "true");
-  clean = traces(instance);
+  clean = await settledTraces(instance);
 });
 after(() => instance.reset());
 
