@@ -231,7 +231,7 @@ for (const [what, layer, manifest, message] of [
 test("a registry that redirects in circles or answers 401, 429 or 500 fails a pull in time", async () => {
   for (const status of [401, 429, 500, 307]) {
     await withRegistry(
-      (path) => ({ status, body: Buffer.from("no"), headers: status === 307 ? { location: path } : {} }),
+      (path) => ({ status, body: Buffer.from("no"), ...(status === 307 ? { headers: { location: path } } : {}) }),
       async (address) => {
         const started = Date.now();
         await refused(await later("pull", `${address}/liar/image:1`), /./);
