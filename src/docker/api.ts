@@ -1,10 +1,10 @@
+import { dockerRelease } from "#api/docker/release.ts";
 import { errorChain, errorCode, errorMessage, GantryError, hasCode } from "#base/errors.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "#web/http.ts";
 import { Router } from "#web/router.ts";
 import { httpStatus } from "#web/status.ts";
 import { apiVersionText, negotiate, newestMinor } from "./api-version.ts";
 import type { DockerApiOptions, DockerApiParts, Route } from "./call.ts";
-import { dockerRelease } from "./handlers/system.ts";
 import { routes } from "./routes.ts";
 
 /**

@@ -3,9 +3,11 @@ import { availableParallelism, arch, release, totalmem } from "node:os";
 import { join } from "node:path";
 import type { ContainerRuntimePort } from "#api/container-runtime.ts";
 import type { DiskUsage, SystemInfo } from "#api/docker/object-types.ts";
+import { dockerRelease } from "#api/docker/release.ts";
 import type { Clock } from "#base/clock.ts";
 import { randomUUID } from "node:crypto";
 import { findInit } from "#container/init-program.ts";
+import { fileSystemName } from "#host/file-system-name.ts";
 import { readJson, writeFileAtomic } from "#host/files.ts";
 import type { ImageService } from "#image/image-service.ts";
 import { imageSummary } from "#image/image-views.ts";
@@ -32,13 +34,15 @@ function osRelease(): { name: string; version: string } {
   return { name: field("PRETTY_NAME") || "Linux", version: field("VERSION_ID") };
 }
 
-/** What else the kernel has for docker. */
-function kernelFacts(): Record<"IPv4Forwarding" | "BridgeNfIptables" | "BridgeNfIp6tables", boolean> {
-  return {
-    IPv4Forwarding: readFileSync("/proc/sys/net/ipv4/ip_forward", "latin1").trim() === "1",
-    BridgeNfIptables: existsSync("/proc/sys/net/bridge/bridge-nf-call-iptables"),
-    BridgeNfIp6tables: existsSync("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
-  };
+/** Whether the kernel passes packets on between networks. */
+function forwards(): boolean {
+  return readFileSync("/proc/sys/net/ipv4/ip_forward", "latin1").trim() === "1";
+}
+
+/** A yes-or-no parameter of the kernel's overlay module; "false" where it is built in and tells none. */
+function overlayParameter(name: string): string {
+  const path = `/sys/module/overlay/parameters/${name}`;
+  return String(existsSync(path) && readFileSync(path, "latin1").trim() === "Y");
 }
 
 async function engineId(root: string): Promise<string> {
@@ -63,9 +67,9 @@ export async function systemInfo(
   const count = (test: (word: { Running: boolean; Paused: boolean }) => boolean): number =>
     containers.filter(({ state }) => test(state)).length;
   const limits = kernelLimits(facts.cgroupVersion);
-  const kernel = kernelFacts();
+  const forwarding = forwards();
   const warnings = limitWarnings(limits);
-  if (!kernel.IPv4Forwarding) warnings.push("WARNING: IPv4 forwarding is disabled");
+  if (!forwarding) warnings.push("WARNING: IPv4 forwarding is disabled");
   warnings.push(...defaults.warnings);
   const system = osRelease();
   return {
@@ -77,9 +81,9 @@ export async function systemInfo(
     Images: parts.images.images.list().length,
     Driver: "overlay2",
     DriverStatus: [
-      ["Backing Filesystem", "extfs"],
+      ["Backing Filesystem", await fileSystemName(options.root)],
       ["Supports d_type", "true"],
-      ["Using metacopy", "false"],
+      ["Using metacopy", overlayParameter("metacopy")],
       ["Native Overlay Diff", "true"],
       ["userxattr", "false"],
     ],
@@ -90,7 +94,7 @@ export async function systemInfo(
       Log: ["json-file", "local", "none"],
     },
     ...limits,
-    ...kernel,
+    IPv4Forwarding: forwarding,
     Debug: defaults.debug,
     NFd: 0,
     NGoroutines: 0,
@@ -106,8 +110,6 @@ export async function systemInfo(
     Architecture: machine,
     IndexServerAddress: "https://index.docker.io/v1/",
     RegistryConfig: {
-      AllowNondistributableArtifactsCIDRs: null,
-      AllowNondistributableArtifactsHostnames: null,
       InsecureRegistryCIDRs: [
         "::1/128",
         "127.0.0.0/8",
@@ -133,7 +135,8 @@ export async function systemInfo(
     Name: options.nodeName,
     Labels: defaults.labels,
     ExperimentalBuild: false,
-    ServerVersion: "28.2.2",
+    FirewallBackend: { Driver: "nftables" },
+    ServerVersion: dockerRelease,
     Runtimes: { runc: { path: facts.name }, "io.containerd.runc.v2": { path: facts.name } },
     DefaultRuntime: "runc",
     Swarm: {

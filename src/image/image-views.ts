@@ -51,7 +51,6 @@ const timeText = (ms: number): string => (ms === 0 ? never : new Date(ms).toISOS
 /** `docker image inspect`. */
 export function imageInspect(images: ImageStore, layers: LayerStore, image: Image): ImageInspect {
   const { config } = image;
-  const size = images.size(image);
   const paths = image.chain.flatMap((chainId) => {
     const layer = layers.get(chainId);
     return layer === undefined ? [] : [layers.diffPath(layer)];
@@ -70,8 +69,7 @@ export function imageInspect(images: ImageStore, layers: LayerStore, image: Imag
     Architecture: config.architecture,
     ...(config.variant === undefined ? {} : { Variant: config.variant }),
     Os: config.os,
-    Size: size,
-    VirtualSize: size,
+    Size: images.size(image),
     GraphDriver: {
       Name: "overlay2",
       Data: {

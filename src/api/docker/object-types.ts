@@ -33,7 +33,6 @@ export interface ImageInspect {
   Variant?: string;
   Os: string;
   Size: number;
-  VirtualSize?: number;
   GraphDriver: { Name: string; Data: Record<string, string> | null };
   RootFS: { Type: string; Layers?: string[] };
   Metadata: { LastTagTime: string };

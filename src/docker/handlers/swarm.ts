@@ -32,8 +32,26 @@ function noPlugin(call: Call): void {
   throw new GantryError("not-found", `plugin ${JSON.stringify(call.params["name"])} not found`);
 }
 
-/** Collections of a swarm, each with what may be done to one of its objects. */
-const collections = ["services", "nodes", "tasks", "secrets", "configs"];
+/** What may be done in a swarm's collections: create, update and remove their objects, read logs of them. */
+const collections: Record<string, readonly ("create" | "update" | "remove" | "logs")[]> = {
+  services: ["create", "update", "remove", "logs"],
+  nodes: ["update", "remove"],
+  tasks: ["logs"],
+  secrets: ["create", "update", "remove"],
+  configs: ["create", "update", "remove"],
+};
+
+const collectionRoutes = Object.entries(collections).flatMap(([name, verbs]): Route[] => {
+  const patterns = {
+    create: ["POST", `/${name}/create`],
+    update: ["POST", `/${name}/{id}/update`],
+    remove: ["DELETE", `/${name}/{id}`],
+    logs: ["GET", `/${name}/{id}/logs`],
+  } as const;
+  return [["GET", `/${name}`] as const, ["GET", `/${name}/{id}`] as const, ...verbs.map((verb) => patterns[verb])].map(
+    ([method, pattern]) => ({ method, pattern, handle: refuseManager }),
+  );
+});
 
 export const swarmRoutes: Route[] = [
   { method: "GET", pattern: "/swarm", handle: refuseManager },
@@ -43,14 +61,7 @@ export const swarmRoutes: Route[] = [
   { method: "POST", pattern: "/swarm/update", handle: refuseManager },
   { method: "GET", pattern: "/swarm/unlockkey", handle: refuseManager },
   { method: "POST", pattern: "/swarm/unlock", handle: refuseMember },
-  ...collections.flatMap((name): Route[] => [
-    { method: "GET", pattern: `/${name}`, handle: refuseManager },
-    { method: "POST", pattern: `/${name}/create`, handle: refuseManager },
-    { method: "GET", pattern: `/${name}/{id}`, handle: refuseManager },
-    { method: "DELETE", pattern: `/${name}/{id}`, handle: refuseManager },
-    { method: "POST", pattern: `/${name}/{id}/update`, handle: refuseManager },
-    { method: "GET", pattern: `/${name}/{id}/logs`, handle: refuseManager },
-  ]),
+  ...collectionRoutes,
   { method: "GET", pattern: "/plugins", handle: (call) => sendJson(call, 200, []) },
   { method: "GET", pattern: "/plugins/privileges", handle: refusePlugins },
   { method: "POST", pattern: "/plugins/pull", handle: refusePlugins },

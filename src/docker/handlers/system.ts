@@ -1,12 +1,11 @@
+import type { SystemInfo } from "#api/docker/object-types.ts";
+import { dockerRelease } from "#api/docker/release.ts";
 import { GantryError } from "#base/errors.ts";
 import { apiVersionText, newestMinor, oldestMinor } from "../api-version.ts";
 import { type Call, readJson, type Route, sendJson, writeChunk } from "../call.ts";
 import { parseFilters } from "../filters.ts";
 import { timeValue } from "../query.ts";
 import { pickAuth } from "../registry-auth.ts";
-
-/** The release of Docker Engine whose API this is: clients switch features by it. */
-export const dockerRelease = "28.3.3";
 
 function ping(call: Call): void {
   const { response } = call;
@@ -65,7 +64,29 @@ async function version(call: Call): Promise<void> {
 }
 
 async function info(call: Call): Promise<void> {
-  sendJson(call, 200, await call.engine.info());
+  sendJson(call, 200, infoFor(await call.engine.info(), call.version));
+}
+
+/** What came with, and went before, the client's version of the API. */
+function infoFor(info: SystemInfo, version: number): SystemInfo {
+  const out = { ...info };
+  if (version >= 42) delete out["KernelMemory"];
+  if (version < 47) {
+    out["RegistryConfig"] = {
+      AllowNondistributableArtifactsCIDRs: null,
+      AllowNondistributableArtifactsHostnames: null,
+      ...(info["RegistryConfig"] as object),
+    };
+  }
+  if (version < 49) {
+    delete out["FirewallBackend"];
+    for (const program of ["ContainerdCommit", "RuncCommit", "InitCommit"]) {
+      const commit = info[program] as { ID: string };
+      out[program] = { ...commit, Expected: commit.ID };
+    }
+  }
+  if (version < 50) Object.assign(out, { BridgeNfIptables: false, BridgeNfIp6tables: false });
+  return out;
 }
 
 async function events(call: Call): Promise<void> {
