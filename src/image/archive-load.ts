@@ -1,7 +1,8 @@
+import { createReadStream } from "node:fs";
 import type { ProgressMessage } from "#api/docker/object-types.ts";
 import { GantryError } from "#base/errors.ts";
 import { ArchiveSpool, type SpooledFile } from "./archive-spool.ts";
-import { decompressed } from "./decompress.ts";
+import { decompress, decompressed } from "./decompress.ts";
 import { asDigest, hexOf } from "./digest.ts";
 import { enterManifest } from "./image-entry.ts";
 import type { Image, ImageStore } from "./image-store.ts";
@@ -22,11 +23,23 @@ interface LoadParts {
   quiet: boolean;
 }
 
-const layerTypes: Record<Compression, string> = {
+/** Compressed layers that other engines know, too; others are kept plain. */
+const layerTypes: Partial<Record<Compression, string>> = {
   none: mediaTypes.layer,
   gzip: mediaTypes.layerGzip,
   zstd: mediaTypes.layerZstd,
 };
+
+async function storeLayer({ spool, images: { content } }: LoadParts, file: SpooledFile): Promise<Descriptor> {
+  const compression = spool.compression(file);
+  const mediaType = layerTypes[compression];
+  if (mediaType === undefined) {
+    const plain = decompress(compression, createReadStream(file.path) as AsyncIterable<Buffer>);
+    return { mediaType: mediaTypes.layer, ...(await content.ingest(plain)) };
+  }
+  await content.adopt(file);
+  return { mediaType, digest: file.digest, size: file.size };
+}
 
 /**
  * Reads an archive of `docker save` (of any age since 1.10), or of an OCI layout, plain or compressed, and enters
@@ -90,11 +103,7 @@ async function loadDocker(parts: LoadParts): Promise<LoadedImage[]> {
         `invalid manifest, layers length mismatch: expected ${config.rootfs.diff_ids.length}, got ${entry.Layers.length}`,
       );
     const layers: Descriptor[] = [];
-    for (const name of entry.Layers) {
-      const file = spool.require(name);
-      layers.push({ mediaType: layerTypes[spool.compression(file)], digest: file.digest, size: file.size });
-      await images.content.adopt(file);
-    }
+    for (const name of entry.Layers) layers.push(await storeLayer(parts, spool.require(name)));
     await images.content.adopt(configFile);
     const original = originals.get(configFile.digest);
     let manifest: Descriptor;

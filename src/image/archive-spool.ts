@@ -1,5 +1,16 @@
 import { createHash } from "node:crypto";
-import { closeSync, constants, fdatasyncSync, mkdirSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  createReadStream,
+  fdatasyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeSync,
+} from "node:fs";
 import { rm } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { GantryError } from "#base/errors.ts";
@@ -11,6 +22,7 @@ import type { Compression } from "./oci.ts";
 import { maxManifestBytes } from "./oci-parse.ts";
 import type { TarEntry } from "./tar-header.ts";
 import { type TarContentSink, TarReader } from "./tar-reader.ts";
+import { defaultUnpackLimits } from "./unpack.ts";
 
 /** One file of an image archive, set aside on disk under a name of our own. */
 export interface SpooledFile {
@@ -29,6 +41,7 @@ export class ArchiveSpool {
   readonly #folder: string;
   readonly #files = new Map<string, SpooledFile>();
   readonly #links = new Map<string, string>();
+  readonly #sparse: { name: string; path: string; size: number }[] = [];
   #count = 0;
 
   constructor(folder: string) {
@@ -39,11 +52,25 @@ export class ArchiveSpool {
   async fill(tar: AsyncIterable<Buffer>, onBytes?: (bytes: number) => void): Promise<void> {
     const reader = new TarReader((entry) => this.#entry(entry));
     let bytes = 0;
-    for await (const chunk of tar) {
-      reader.push(chunk);
-      onBytes?.((bytes += chunk.length));
+    try {
+      for await (const chunk of tar) {
+        reader.push(chunk);
+        await this.#hashSparse();
+        onBytes?.((bytes += chunk.length));
+      }
+      reader.end();
+    } finally {
+      reader.close();
     }
-    reader.end();
+  }
+
+  /** Computes the digests of sparse files, which may be far larger than the archive, without holding up others. */
+  async #hashSparse(): Promise<void> {
+    for (const { name, path, size } of this.#sparse.splice(0)) {
+      const hash = createHash("sha256");
+      for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+      this.#files.set(name, { path, digest: finish(hash), size });
+    }
   }
 
   #entry(entry: TarEntry): TarContentSink | undefined {
@@ -53,20 +80,32 @@ export class ArchiveSpool {
     if (entry.type === "symlink") this.#links.set(name, posix.join(posix.dirname(name), entry.linkname));
     else if (entry.type === "link") this.#links.set(name, partsOf(entry.linkname).join("/"));
     if (entry.type !== "file") return undefined;
+    if (entry.size > defaultUnpackLimits.maxBytes)
+      throw new GantryError("too-large", `a file of ${entry.size} bytes in the archive is too large`);
     const path = join(this.#folder, String(this.#count));
     const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
     const hash = createHash("sha256");
+    let position = 0;
+    let isSparse = false;
     return {
       write: (chunk) => {
-        hash.update(chunk);
-        for (let at = 0; at < chunk.length;) at += writeSync(fd, chunk, at);
+        if (!isSparse) hash.update(chunk);
+        for (let at = 0; at < chunk.length;) at += writeSync(fd, chunk, at, chunk.length - at, position + at);
+        position += chunk.length;
+      },
+      hole: (length) => {
+        position += length;
+        isSparse = true;
       },
       end: () => {
+        if (isSparse) ftruncateSync(fd, position);
         fdatasyncSync(fd);
         closeSync(fd);
         this.#links.delete(name);
-        this.#files.set(name, { path, digest: finish(hash), size: entry.size });
+        if (isSparse) this.#sparse.push({ name, path, size: entry.size });
+        else this.#files.set(name, { path, digest: finish(hash), size: entry.size });
       },
+      abort: () => closeSync(fd),
     };
   }
 

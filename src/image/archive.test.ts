@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -153,6 +153,45 @@ test("skopeo's and our own OCI layouts are loaded", async () => {
       message: /does not match/,
     });
   });
+});
+
+test("layers in xz and bzip2, and sparse ones, are loaded, and pushed on in a form that others read", async () => {
+  for (const [program, options] of [
+    ["xz", []],
+    ["bzip2", []],
+    ["tar", ["--format=gnu"]],
+    ["tar", ["--format=posix"]],
+  ] as const) {
+    await withServices(1, async (service) => {
+      const work = join(folder, `packed-${number++}`);
+      mkdirSync(work);
+      const plain = layerTar("file", `${program}${"\0".repeat(1 << 20)}end`);
+      writeFileSync(
+        join(work, "layer.tar"),
+        program === "tar" ? plain : execFileSync(program, ["-c"], { input: plain }),
+      );
+      if (program === "tar")
+        execFileSync("sh", ["-c", `cd ${work} && cp --sparse=always layer.tar s && mv s layer.tar`]);
+      const config = JSON.stringify({
+        architecture: "amd64",
+        os: "linux",
+        rootfs: { type: "layers", diff_ids: [digestOf(plain)] },
+      });
+      writeFileSync(join(work, "config.json"), config);
+      writeFileSync(
+        join(work, "manifest.json"),
+        JSON.stringify([{ Config: "config.json", RepoTags: ["packed:1"], Layers: ["layer.tar"] }]),
+      );
+      const packed = execFileSync("tar", ["-cS", ...options, "-C", work, "."], { maxBuffer: 64 << 20 });
+      if (program === "tar") assert.ok(packed.length < 1 << 20);
+      const [loaded] = await loadImages(service.images, chunks(packed), { progress: () => {} });
+      assert.equal(loaded?.image.id, digestOf(Buffer.from(config)));
+      const [layer] = loaded.image.layers;
+      assert.deepEqual([layer?.mediaType, layer?.digest], [mediaTypes.layer, digestOf(plain)]);
+      const root = service.snapshots.mount(await service.snapshots.prepare("c", loaded.image.chain));
+      assert.equal(readFileSync(join(root, "file"), "utf8").replaceAll("\0", ""), `${program}end`);
+    });
+  }
 });
 
 test("broken archives are refused with an error of ours and leave nothing", async () => {

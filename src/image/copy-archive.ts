@@ -135,8 +135,12 @@ export async function copyIn(
     ...(options.noOverwriteDirNonDir ? { keepKinds: true } : {}),
     ...(options.owner === undefined ? {} : { owner: options.owner }),
   });
-  for await (const chunk of tar) unpacker.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
-  unpacker.finish();
+  try {
+    for await (const chunk of tar) unpacker.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+    unpacker.finish();
+  } finally {
+    unpacker.close();
+  }
 }
 
 /** The whole file system of a container as a tar archive (`docker export`), names relative to its root. */

@@ -1,4 +1,4 @@
-import { Readable, type Writable } from "node:stream";
+import { Readable, type Transform, type Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { GantryError } from "#base/errors.ts";
@@ -7,27 +7,26 @@ import type { Compression } from "./oci.ts";
 
 /** How many bytes `sniffCompression` wants to see. */
 export const sniffBytes = 6;
+const chunkBytes = 1 << 18;
 
 const startsWith = (start: Uint8Array, ...magic: number[]): boolean => magic.every((byte, at) => start[at] === byte);
 
-/** Formats that a program decompresses, as docker has it too: its name, and the package to install. */
-function programFor(start: Uint8Array): { argv: string[]; name: string } | undefined {
-  if (startsWith(start, 0x42, 0x5a, 0x68)) return { argv: ["bzip2", "-dc"], name: "bzip2" };
-  if (startsWith(start, 0xfd, 0x37, 0x7a, 0x58, 0x5a)) return { argv: ["xz", "-dc", "-q"], name: "xz" };
-  return undefined;
-}
-
-/** What a layer is compressed with, by its first bytes. Throws `unsupported` for bzip2 and xz. */
+/** What an archive is compressed with, by its first bytes: docker looks at nothing else. */
 export function sniffCompression(start: Uint8Array): Compression {
   if (startsWith(start, 0x1f, 0x8b)) return "gzip";
   if (startsWith(start, 0x28, 0xb5, 0x2f, 0xfd)) return "zstd";
-  const program = programFor(start);
-  if (program !== undefined)
-    throw new GantryError("unsupported", `layers that are compressed with ${program.name} are not supported`);
+  if (startsWith(start, 0x42, 0x5a, 0x68)) return "bzip2";
+  if (startsWith(start, 0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00)) return "xz";
   return "none";
 }
 
-/** The plain bytes of a stream that may be compressed with gzip, zstd, xz or bzip2. */
+/** Formats that Node does not know: a program reads them, as in docker. */
+const programs = {
+  bzip2: { argv: ["bzip2", "-dc"], package: "bzip2" },
+  xz: { argv: ["xz", "-dc", "-q"], package: "xz-utils" },
+} as const;
+
+/** The plain bytes of a stream that may be compressed with gzip, zstd, xz or bzip2. Throws `invalid`, `unsupported`. */
 export async function* decompressed(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
   const iterator = source[Symbol.asyncIterator]();
   let head = Buffer.alloc(0);
@@ -49,40 +48,53 @@ export async function* decompressed(source: AsyncIterable<Uint8Array>): AsyncGen
       await iterator.return?.();
     }
   };
-  const program = programFor(head);
-  if (program !== undefined) {
-    yield* throughProgram(program, all());
-    return;
+  yield* decompress(sniffCompression(head), all());
+}
+
+/** The plain bytes of a stream whose compression is known. Throws `invalid`, `unsupported`. */
+export async function* decompress(compression: Compression, source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  switch (compression) {
+    case "none":
+      yield* source;
+      return;
+    case "gzip":
+      yield* throughDecoder(createGunzip({ chunkSize: chunkBytes }), source);
+      return;
+    case "zstd":
+      yield* throughDecoder(createZstdDecompress({ chunkSize: chunkBytes }), source);
+      return;
+    default:
+      yield* throughProgram(compression, source);
   }
-  const compression = sniffCompression(head);
-  if (compression === "none") {
-    yield* all();
-    return;
-  }
-  const decoder = compression === "gzip" ? createGunzip() : createZstdDecompress();
-  const input = Readable.from(all());
+}
+
+async function* throughDecoder(decoder: Transform, source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  // A file's stream is piped as it is: that costs less than an iterator over its chunks.
+  const input = source instanceof Readable ? source : Readable.from(source);
   input.on("error", (error) => decoder.destroy(error));
   try {
     yield* input.pipe(decoder) as AsyncIterable<Buffer> as AsyncGenerator<Buffer>;
   } catch (cause) {
-    if (cause instanceof GantryError) throw cause;
+    if (cause instanceof GantryError || (cause as NodeJS.ErrnoException).syscall !== undefined) throw cause;
     throw new GantryError("invalid", `the archive cannot be decompressed: ${(cause as Error).message}`, { cause });
   } finally {
     input.destroy();
+    decoder.destroy();
   }
 }
 
-async function* throughProgram(
-  { argv, name }: { argv: string[]; name: string },
-  source: AsyncIterable<Buffer>,
-): AsyncGenerator<Buffer> {
+async function* throughProgram(kind: keyof typeof programs, source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const { argv, package: packageName } = programs[kind];
   let child: ChildProcess;
   try {
     child = start({ argv, stdio: ["pipe", "pipe", "null"] });
   } catch (cause) {
-    throw new GantryError("unsupported", `the program ${name} is missing: install it to read archives of its kind`, {
-      cause,
-    });
+    if (!(cause instanceof GantryError && cause.code === "not-found")) throw cause;
+    throw new GantryError(
+      "unsupported",
+      `exec: "${argv[0]}": executable file not found in $PATH: install the package ${packageName} to read archives in ${kind}`,
+      { cause },
+    );
   }
   let failure: unknown;
   const feeding = pipeline(source, child.stdin as Writable).catch((error: unknown) => {
@@ -93,10 +105,14 @@ async function* throughProgram(
     yield* child.stdout as AsyncIterable<Buffer> as AsyncGenerator<Buffer>;
     const { code } = await child.exited;
     await feeding;
-    if (failure instanceof GantryError) throw failure;
-    if (code !== 0) throw new GantryError("invalid", `the archive cannot be decompressed: ${name} failed`);
+    // Its pipe breaks when the program has ended before its input: then its own failure tells more.
+    if (failure !== undefined && (failure as NodeJS.ErrnoException).code !== "EPIPE") throw failure;
+    if (code !== 0)
+      throw new GantryError("invalid", `the archive cannot be decompressed: ${argv[0]} found it to be damaged`);
   } finally {
     child.kill("SIGKILL");
+    child.stdout?.destroy();
+    child.stdin?.destroy();
     await feeding;
   }
 }

@@ -4,7 +4,7 @@ import type { Digest } from "#base/ids.ts";
 import { downloadBlob } from "./blob-download.ts";
 import { asDigest, chainIds, hexOf } from "./digest.ts";
 import type { Image, ImageStore } from "./image-store.ts";
-import { type Descriptor, type ImageIndex, type Platform, compressionOf, hostPlatform } from "./oci.ts";
+import { type Descriptor, type ImageIndex, type Platform, hostPlatform } from "./oci.ts";
 import { maxManifestBytes, parseImageConfig, parseManifestOrIndex } from "./oci-parse.ts";
 import { type ImageReference, canonicalString, familiarString, repositoryOf, withDefaultTag } from "./reference.ts";
 import type { RegistryCredentials } from "./registry-auth.ts";
@@ -227,7 +227,7 @@ async function pullLayers(
       progress({ status: "Download complete", id, progressDetail: {} });
       await images.layers.unpack(
         { chainId: chain[at] as Digest, diffId: asDigest(diffIds[at] as string), parent: chain[at - 1] },
-        { path: images.content.path(asDigest(layer.digest)), compression: compressionOf(layer.mediaType) },
+        images.content.path(asDigest(layer.digest)),
         (bytes) => tell("Extracting", Math.min(bytes, layer.size)),
       );
       progress({ status: "Extracting", id, progressDetail: { current: layer.size, total: layer.size } });

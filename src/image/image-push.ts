@@ -1,11 +1,13 @@
+import { Readable } from "node:stream";
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { createGzip } from "node:zlib";
 import type { ProgressMessage } from "#api/docker/object-types.ts";
 import { GantryError } from "#base/errors.ts";
 import { isPassing } from "./blob-download.ts";
+import { decompressed } from "./decompress.ts";
 import { asDigest, hexOf } from "./digest.ts";
 import type { Image, ImageStore } from "./image-store.ts";
-import { type Descriptor, type Manifest, compressionOf, mediaTypes } from "./oci.ts";
+import { type Descriptor, type Manifest, isPlainLayer, mediaTypes } from "./oci.ts";
 import { parseManifest } from "./oci-parse.ts";
 import { type ImageReference, canonicalString, familiarString, parseReference, repositoryOf } from "./reference.ts";
 import type { RegistryCredentials } from "./registry-auth.ts";
@@ -129,17 +131,23 @@ async function compressedManifest(
   const { content } = images;
   const own = await content.read(asDigest(image.manifest.digest));
   const manifest = parseManifest(own);
-  if (manifest.layers.every((layer) => compressionOf(layer.mediaType) !== "none"))
+  if (!manifest.layers.some((layer) => isPlainLayer(layer.mediaType)))
     return { descriptor: image.manifest, bytes: own, manifest };
   const docker = manifest.mediaType === mediaTypes.dockerManifest;
   const layers: Descriptor[] = [];
   for (const layer of manifest.layers) {
-    if (compressionOf(layer.mediaType) !== "none") {
+    if (!isPlainLayer(layer.mediaType)) {
       layers.push(layer);
       continue;
     }
-    const zipped = content.stream(asDigest(layer.digest)).pipe(createGzip({ level: 6, chunkSize: chunkBytes }));
-    const blob = await content.ingest(zipped as AsyncIterable<Buffer>, signal === undefined ? {} : { signal });
+    // Not all that is called plain is.
+    const plain = Readable.from(decompressed(content.stream(asDigest(layer.digest))));
+    const zipped = createGzip({ level: 6, chunkSize: chunkBytes });
+    plain.on("error", (error) => zipped.destroy(error));
+    const blob = await content.ingest(
+      plain.pipe(zipped) as AsyncIterable<Buffer>,
+      signal === undefined ? {} : { signal },
+    );
     layers.push({ mediaType: docker ? mediaTypes.dockerLayerGzip : mediaTypes.layerGzip, ...blob });
   }
   const bytes = Buffer.from(JSON.stringify({ ...manifest, layers }));

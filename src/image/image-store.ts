@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { ContentStore } from "./content-store.ts";
 import { asDigest, chainIds } from "./digest.ts";
 import type { LayerStore } from "./layer-store.ts";
-import { type Descriptor, type ImageConfig, type ImageIndex, type Manifest, compressionOf, mediaTypes } from "./oci.ts";
+import { type Descriptor, type ImageConfig, type ImageIndex, type Manifest, mediaTypes } from "./oci.ts";
 import { canonicalString, familiarString, parseReference, repositoryOf, withDefaultTag } from "./reference.ts";
 
 /** An image that is here, whole: its layers are unpacked. Never changed in place. */
@@ -372,7 +372,7 @@ export class ImageStore {
         const layer = layers[at] as Descriptor;
         await this.layers.unpack(
           { chainId, diffId: asDigest(diffIds[at] as string), parent: chain[at - 1] },
-          { path: this.content.path(asDigest(layer.digest)), compression: compressionOf(layer.mediaType) },
+          this.content.path(asDigest(layer.digest)),
           (bytes) => onProgress?.(at, bytes),
         );
         onLayer?.(at);

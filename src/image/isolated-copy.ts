@@ -2,6 +2,7 @@ import { Worker } from "node:worker_threads";
 import type { PathStat } from "#api/docker/container-types.ts";
 import { AsyncQueue } from "#base/async-queue.ts";
 import { type ErrorCode, GantryError } from "#base/errors.ts";
+import { decompressed } from "./decompress.ts";
 import type { CopyInOptions, CopyPlace } from "./copy-archive.ts";
 import type { CopyAnswer, CopyJob, CopyOrder } from "./copy-job.ts";
 import { workerFile } from "./worker-file.ts";
@@ -74,7 +75,10 @@ export async function copyOut(place: CopyPlace): Promise<{ stat: PathStat; tar: 
   }
 }
 
-/** `docker cp` into a container; see `copy-archive.ts`. */
+/**
+ * `docker cp` into a container; see `copy-archive.ts`. The archive may be compressed: that is undone here, since in
+ * the thread the container's programs would be found.
+ */
 export async function copyIn(
   place: CopyPlace,
   tar: AsyncIterable<Uint8Array>,
@@ -84,7 +88,7 @@ export async function copyIn(
   try {
     // Refused before a byte is read, where the place is wrong.
     let answer = await thread.next();
-    for await (const chunk of tar) {
+    for await (const chunk of decompressed(tar)) {
       if (!("more" in answer)) break;
       thread.send({ chunk });
       answer = await thread.next();

@@ -9,7 +9,6 @@ import { KeyedLock } from "#base/keyed-lock.ts";
 import { readJson, syncFolder, writeFileAtomic } from "#host/files.ts";
 import { run } from "#host/run.ts";
 import { hexOf } from "./digest.ts";
-import type { Compression } from "./oci.ts";
 import type { UnpackPool } from "./unpack-pool.ts";
 
 /** What is kept of an unpacked layer, in `layer.json`. */
@@ -122,22 +121,19 @@ export class LayerStore {
   }
 
   /**
-   * Unpacks an archive as the layer `chainId`, unless it is there. Two callers at once do it once. Throws
+   * Unpacks an archive, compressed or not, as the layer `chainId`, unless it is there. Two callers at once do it once. Throws
    * `invalid` when the archive's content is not `diffId`.
    */
   unpack(
     layer: { chainId: Digest; diffId: Digest; parent: Digest | undefined },
-    archive: { path: string; compression: Compression },
+    archive: string,
     onProgress?: (bytes: number) => void,
   ): Promise<Layer> {
     return this.#lock.run(layer.chainId, async () => {
       const known = this.#layers.get(layer.chainId);
       if (known !== undefined) return known;
       return this.#make(layer, async (target) => {
-        const result = await this.#pool.unpack(
-          { target, kind: "layer", source: archive.path, compression: archive.compression },
-          onProgress,
-        );
+        const result = await this.#pool.unpack({ target, kind: "layer", source: archive }, onProgress);
         if (result.diffId !== layer.diffId) {
           throw new GantryError("invalid", `layers from manifest don't match image configuration`, {
             data: { expected: layer.diffId, actual: result.diffId },

@@ -97,10 +97,9 @@ export function hostPlatform(): Platform {
     : { os: "linux", architecture: "amd64" };
 }
 
-export type Compression = "none" | "gzip" | "zstd";
+export type Compression = "none" | "gzip" | "zstd" | "bzip2" | "xz";
 
-/** How a layer of this media type is compressed. */
-export function compressionOf(mediaType: string): Compression {
-  if (/[+.]gzip$/.test(mediaType)) return "gzip";
-  return mediaType.endsWith("+zstd") ? "zstd" : "none";
+/** Whether a layer of this media type is a plain archive. What a compressed one really is, its bytes say. */
+export function isPlainLayer(mediaType: string): boolean {
+  return /[+.]tar$/.test(mediaType);
 }

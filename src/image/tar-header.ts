@@ -27,6 +27,7 @@ export const typeFlags: Record<string, TarType> = {
   "0": "file",
   "\0": "file",
   "7": "file",
+  S: "file",
   "1": "link",
   "2": "symlink",
   "3": "character",
@@ -54,8 +55,8 @@ function text(block: Buffer, start: number, length: number): string {
   return block.toString("utf8", start, end);
 }
 
-/** Octal text, or GNU's base 256 when the first bit is set. */
-function number(block: Buffer, start: number, length: number): number {
+/** A number in a header: octal text, or GNU's base 256 when the first bit is set. */
+export function tarNumber(block: Buffer, start: number, length: number): number {
   const first = block[start] as number;
   if (first & 0x80) {
     const negative = (first & 0x40) !== 0;
@@ -86,31 +87,35 @@ export function parseHeader(block: Buffer): RawHeader {
     sum += byte;
     signed += byte > 127 ? byte - 256 : byte;
   }
-  const stored = number(block, 148, 8);
+  const stored = tarNumber(block, 148, 8);
   if (stored !== sum && stored !== signed) throw invalidHeader();
   const isUstar = block.toString("latin1", 257, 262) === "ustar";
   const isGnu = isUstar && block.toString("latin1", 262, 265) === "  \0";
   const prefix = isUstar && !isGnu ? text(block, 345, 155) : "";
   const name = text(block, 0, 100);
-  const size = number(block, 124, 12);
+  const size = tarNumber(block, 124, 12);
   if (size < 0) throw invalidHeader();
   return {
     name: prefix === "" ? name : `${prefix}/${name}`,
     typeFlag: String.fromCharCode(block[156] as number),
     size,
-    mode: number(block, 100, 8),
-    uid: number(block, 108, 8),
-    gid: number(block, 116, 8),
-    mtime: number(block, 136, 12),
+    mode: tarNumber(block, 100, 8),
+    uid: tarNumber(block, 108, 8),
+    gid: tarNumber(block, 116, 8),
+    mtime: tarNumber(block, 136, 12),
     linkname: text(block, 157, 100),
-    devmajor: isUstar ? number(block, 329, 8) : 0,
-    devminor: isUstar ? number(block, 337, 8) : 0,
+    devmajor: isUstar ? tarNumber(block, 329, 8) : 0,
+    devminor: isUstar ? tarNumber(block, 337, 8) : 0,
   };
 }
+
+/** Records that stand as often as a sparse file has pieces: they become the list that a later version has at once. */
+const sparsePieces = new Set(["GNU.sparse.offset", "GNU.sparse.numbytes"]);
 
 /** The records of a pax header: `LENGTH KEY=VALUE\n`, values as bytes since xattrs are binary. */
 export function parsePax(data: Buffer): Map<string, Buffer> {
   const records = new Map<string, Buffer>();
+  const pieces: Buffer[] = [];
   let at = 0;
   while (at < data.length) {
     const space = data.indexOf(0x20, at);
@@ -120,9 +125,13 @@ export function parsePax(data: Buffer): Map<string, Buffer> {
       throw invalidHeader();
     const equals = data.indexOf(0x3d, space);
     if (equals < 0 || equals >= at + length) throw invalidHeader();
-    records.set(data.toString("utf8", space + 1, equals), data.subarray(equals + 1, at + length - 1));
+    const key = data.toString("utf8", space + 1, equals);
+    const value = data.subarray(equals + 1, at + length - 1);
+    if (sparsePieces.has(key)) pieces.push(value, Buffer.from(","));
+    else records.set(key, value);
     at += length;
   }
+  if (pieces.length > 0) records.set("GNU.sparse.map", Buffer.concat(pieces.slice(0, -1)));
   return records;
 }
 

@@ -8,11 +8,23 @@ import {
   parsePax,
   typeFlags,
 } from "./tar-header.ts";
+import {
+  SparseContent,
+  checkSparseMap,
+  type SparseFile,
+  oldSparseSize,
+  paxSparse,
+  readOldSparse,
+} from "./tar-sparse.ts";
 
 /** Takes the content of one entry. Calls are synchronous: what is not needed is copied by nobody. */
 export interface TarContentSink {
   write(chunk: Buffer): void;
+  /** So many zeros that no archive holds. */
+  hole(length: number): void;
   end(): void;
+  /** Nothing more comes, and it is not whole. */
+  abort(): void;
 }
 
 /** Says what becomes of an entry's content; undefined skips it. */
@@ -22,8 +34,8 @@ export type TarHandler = (entry: TarEntry) => TarContentSink | undefined;
 const maxMetadataBytes = 1 << 20;
 
 /**
- * Reads a tar archive that is pushed in in chunks of any size: ustar, pax (with binary xattrs) and GNU long
- * names. Throws `invalid` on anything malformed; `end` throws when the archive stops in the middle.
+ * Reads a tar archive that is pushed in in chunks of any size: ustar, pax (with binary xattrs), GNU long names and
+ * sparse files in all of GNU tar's forms. Throws `invalid` on anything malformed; `end` throws when the archive stops in the middle.
  */
 export class TarReader {
   readonly #handler: TarHandler;
@@ -31,13 +43,15 @@ export class TarReader {
   #headerFill = 0;
   #remaining = 0;
   #padding = 0;
-  #sink: TarContentSink | undefined;
+  #sink: Omit<TarContentSink, "hole"> | undefined;
   #metadata: { flag: string; chunks: Buffer[] } | undefined;
   #pax = new Map<string, Buffer>();
   #globalPax = new Map<string, Buffer>();
   #longName: string | undefined;
   #longLink: string | undefined;
   #zeroBlocks = 0;
+  /** A sparse file whose map goes on in the blocks after its header. */
+  #sparse: { raw: RawHeader; size: number; map: number[] } | undefined;
 
   constructor(handler: TarHandler) {
     this.#handler = handler;
@@ -74,11 +88,24 @@ export class TarReader {
 
   /** The input is over. An archive without its two zero blocks is taken, as everybody does. */
   end(): void {
-    if (this.#remaining > 0 || this.#headerFill > 0 || this.#metadata !== undefined)
+    if (this.#remaining > 0 || this.#headerFill > 0 || this.#metadata !== undefined || this.#sparse !== undefined)
       throw new GantryError("invalid", "unexpected EOF");
   }
 
+  /** Lets go of an entry that did not come to its end. */
+  close(): void {
+    this.#sink?.abort();
+    this.#sink = undefined;
+  }
+
   #block(): void {
+    if (this.#sparse !== undefined) {
+      const { raw, size, map } = this.#sparse;
+      if (readOldSparse(this.#header, map, false)) return;
+      this.#sparse = undefined;
+      this.#entry(raw, { size, map, name: undefined });
+      return;
+    }
     if (this.#header.every((byte) => byte === 0)) {
       this.#zeroBlocks++;
       return;
@@ -93,13 +120,21 @@ export class TarReader {
       if (raw.size === 0) this.#contentEnded();
       return;
     }
-    this.#entry(raw);
+    if (raw.typeFlag === "S") {
+      const map: number[] = [];
+      const size = oldSparseSize(this.#header);
+      if (readOldSparse(this.#header, map, true)) this.#sparse = { raw, size, map };
+      else this.#entry(raw, { size, map, name: undefined });
+      return;
+    }
+    this.#entry(raw, undefined);
   }
 
   #contentEnded(): void {
     if (this.#metadata === undefined) {
-      this.#sink?.end();
+      const sink = this.#sink;
       this.#sink = undefined;
+      sink?.end();
       return;
     }
     const { flag, chunks } = this.#metadata;
@@ -115,7 +150,7 @@ export class TarReader {
     }
   }
 
-  #entry(raw: RawHeader): void {
+  #entry(raw: RawHeader, oldSparse: SparseFile | undefined): void {
     const pax = new Map([...this.#globalPax, ...this.#pax]);
     const text = (key: string): string | undefined => pax.get(key)?.toString("utf8");
     const number = (key: string, fallback: number): number => {
@@ -125,16 +160,14 @@ export class TarReader {
       if (!Number.isFinite(parsed)) throw invalidHeader();
       return parsed;
     };
-    if ([...pax.keys()].some((key) => key.startsWith("GNU.sparse.")))
-      throw new GantryError("unsupported", "sparse files in archives are not supported");
-    const name = text("path") ?? this.#longName ?? raw.name;
+    let type = typeFlags[raw.typeFlag];
+    const sparse = oldSparse ?? (type === "file" ? paxSparse(this.#pax) : undefined);
+    const name = sparse?.name ?? text("path") ?? this.#longName ?? raw.name;
     const linkname = text("linkpath") ?? this.#longLink ?? raw.linkname;
     const size = number("size", raw.size);
     this.#longName = undefined;
     this.#longLink = undefined;
     this.#pax = new Map();
-    if (raw.typeFlag === "S") throw new GantryError("unsupported", "sparse files in archives are not supported");
-    let type = typeFlags[raw.typeFlag];
     if (type === undefined) throw new GantryError("invalid", `unhandled tar header type ${raw.typeFlag.charCodeAt(0)}`);
     // Old archives mark a directory by the slash at the end of its name alone.
     if (type === "file" && name.endsWith("/")) type = "directory";
@@ -145,7 +178,7 @@ export class TarReader {
     const entry: TarEntry = {
       name,
       type,
-      size: hasContent ? size : 0,
+      size: hasContent ? (sparse?.size ?? size) : 0,
       mode: raw.mode & 0o7777,
       uid: number("uid", raw.uid),
       gid: number("gid", raw.gid),
@@ -158,7 +191,10 @@ export class TarReader {
     // A hard link may carry a size without content; what other types say is skipped.
     this.#remaining = type === "link" ? 0 : size;
     this.#padding = type === "link" ? 0 : (blockBytes - (size % blockBytes)) % blockBytes;
-    this.#sink = this.#handler(entry);
+    if (sparse?.map !== undefined) checkSparseMap(sparse.map, sparse.size, size);
+    const sink = this.#handler(entry);
+    this.#sink =
+      sink === undefined || sparse === undefined || !hasContent ? sink : new SparseContent(sink, sparse, size);
     if (!hasContent && this.#sink !== undefined) {
       this.#sink.end();
       this.#sink = undefined;

@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { after, test } from "node:test";
 import { setXattr } from "#host/file-metadata.ts";
 import { copyIn, copyOut, copyStat } from "./copy-archive.ts";
@@ -122,6 +123,14 @@ test("a copy in a thread of its own sees the container's root as /, and no link 
   };
   await isolated.copyIn({ ...place, path: "/away" }, chunks());
   assert.equal(readFileSync(join(rootfs, "outside-of-it/f"), "utf8"), "1\n");
+  // Compressed, as dockerd takes it; with our programs, not the container's.
+  for (const program of ["gzip", "bzip2", "xz"]) {
+    const packed = execFileSync(program, ["-c"], { input: given });
+    const target = join(rootfs, program);
+    mkdirSync(target);
+    await isolated.copyIn({ ...place, path: `/${program}` }, Readable.from([packed]));
+    assert.equal(readFileSync(join(target, "f"), "utf8"), "1\n");
+  }
   await assert.rejects(isolated.copyOut({ ...place, path: "/none" }), {
     code: "not-found",
     message: "Could not find the file /none in container c",

@@ -1,17 +1,15 @@
 import { createReadStream } from "node:fs";
-import type { Readable } from "node:stream";
+import { open } from "node:fs/promises";
 import { parentPort, workerData } from "node:worker_threads";
-import { createGunzip, createZstdDecompress } from "node:zlib";
 import { type ErrorCode, GantryError } from "#base/errors.ts";
 import { type CopyJob, runCopyJob } from "./copy-job.ts";
-import type { Compression } from "./oci.ts";
+import { decompress, sniffBytes, sniffCompression } from "./decompress.ts";
 import { Unpacker, type UnpackOptions, type UnpackResult } from "./unpack.ts";
 
-/** One archive to unpack. */
+/** One archive to unpack: a file, compressed or not. */
 export interface UnpackJob extends UnpackOptions {
   id: number;
   source: string;
-  compression: Compression;
 }
 
 export type UnpackAnswer =
@@ -23,27 +21,30 @@ const readBytes = 1 << 18;
 const progressEvery = 4 << 20;
 
 async function unpack(job: UnpackJob, post: (answer: UnpackAnswer) => void): Promise<UnpackResult> {
-  const raw = createReadStream(job.source, { highWaterMark: readBytes });
-  let read = 0;
-  let told = 0;
-  raw.on("data", (chunk) => {
-    read += chunk.length;
-    if (read - told < progressEvery) return;
-    told = read;
-    post({ id: job.id, progress: read });
-  });
-  const unpacker = new Unpacker(job);
-  let source: Readable = raw;
-  if (job.compression !== "none") {
-    const decoder =
-      job.compression === "gzip"
-        ? createGunzip({ chunkSize: readBytes })
-        : createZstdDecompress({ chunkSize: readBytes });
-    raw.on("error", (error) => decoder.destroy(error));
-    source = raw.pipe(decoder);
+  const file = await open(job.source);
+  const head = Buffer.alloc(sniffBytes);
+  try {
+    await file.read(head, 0, sniffBytes, 0);
+  } catch (error) {
+    await file.close();
+    throw error;
   }
-  for await (const chunk of source as AsyncIterable<Buffer>) unpacker.push(chunk);
-  return unpacker.finish();
+  // It closes the file.
+  const raw = createReadStream("", { fd: file, start: 0, highWaterMark: readBytes });
+  const unpacker = new Unpacker(job);
+  try {
+    let told = 0;
+    for await (const chunk of decompress(sniffCompression(head), raw as AsyncIterable<Buffer>)) {
+      unpacker.push(chunk);
+      if (raw.bytesRead - told < progressEvery) continue;
+      told = raw.bytesRead;
+      post({ id: job.id, progress: told });
+    }
+    return unpacker.finish();
+  } finally {
+    unpacker.close();
+    raw.destroy();
+  }
 }
 
 /** Errors of the file system are not the archive's fault. */

@@ -5,6 +5,7 @@ import {
   constants,
   fchmodSync,
   fchownSync,
+  ftruncateSync,
   futimesSync,
   lchownSync,
   linkSync,
@@ -88,6 +89,11 @@ export class Unpacker {
   push(chunk: Buffer): void {
     this.#hash.update(chunk);
     this.#reader.push(chunk);
+  }
+
+  /** To be called in the end, whatever it was. */
+  close(): void {
+    this.#reader.close();
   }
 
   finish(): UnpackResult {
@@ -191,12 +197,21 @@ export class Unpacker {
 
   #file(path: string, entry: TarEntry): TarContentSink {
     const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+    let position = 0;
+    let isOpenEnded = false;
     return {
       write: (chunk) => {
-        for (let at = 0; at < chunk.length;) at += writeSync(fd, chunk, at);
+        for (let at = 0; at < chunk.length;) at += writeSync(fd, chunk, at, chunk.length - at, position + at);
+        position += chunk.length;
+        isOpenEnded = false;
+      },
+      hole: (length) => {
+        position += length;
+        isOpenEnded = true;
       },
       end: () => {
         try {
+          if (isOpenEnded) ftruncateSync(fd, position);
           const { uid, gid } = this.#options.owner ?? entry;
           fchownSync(fd, uid, gid);
           fchmodSync(fd, entry.mode);
@@ -206,6 +221,7 @@ export class Unpacker {
           closeSync(fd);
         }
       },
+      abort: () => closeSync(fd),
     };
   }
 
