@@ -108,7 +108,7 @@ export interface ExecHandle {
 
 export type RuntimeState =
   | { state: "absent" }
-  | { state: "created" | "running" | "paused"; pid: number }
+  | { state: "created" | "running" | "paused"; pid: number; oomKilled: boolean }
   | { state: "exited"; exit: ExitFacts };
 
 export interface RuntimeReading {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -243,6 +243,31 @@ test("logs are read whole, from the end, since a time, and followed to the end",
   assert.equal(await read({ since: Date.now() + 10_000 }), "");
   assert.ok(statSync(log.path).size > 0);
   await runtime.delete(id);
+});
+
+test("containers taken away while they and their execs run, or had no program, leave nothing, also a moment later", async () => {
+  const one = async (index: number): Promise<void> => {
+    const id = newContainerId();
+    const plan = testPlan(id, rootfs, index % 3 === 0 ? ["nope"] : ["sleep", "1000"]);
+    const isThere = await runtime.create(plan).then(
+      () => true,
+      () => false,
+    );
+    assert.equal(isThere, index % 3 !== 0);
+    if (!isThere) return;
+    if (index % 3 === 1) await runtime.start(id);
+    const exec =
+      index % 3 === 1
+        ? await runtime.exec(id, { ...plan.process, args: ["sleep", "1000"], privileged: false, stdin: false })
+        : undefined;
+    await runtime.delete(id);
+    if (exec !== undefined) assert.equal(await exec.exited, 137);
+  };
+  for (let round = 0; round < 3; round++) await Promise.all(Array.from({ length: 15 }, (_, index) => one(index)));
+  assert.deepEqual(await runtime.list(), []);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.deepEqual(await runtime.list(), []);
+  assert.deepEqual(readdirSync(join(runDir, "exits")), []);
 });
 
 test("fifty containers start side by side and leave nothing", async () => {

@@ -14,10 +14,11 @@ import type {
 } from "#api/container-runtime.ts";
 import type { Resources } from "#api/docker/container-types.ts";
 import { Emitter } from "#base/emitter.ts";
-import { GantryError } from "#base/errors.ts";
+import { errorMessage, GantryError } from "#base/errors.ts";
 import { randomHex } from "#base/ids.ts";
 import type { Logger } from "#base/log.ts";
 import { cgroupProcesses, cgroupVersion, readCgroup, removeCgroup } from "#host/cgroup.ts";
+import { oomKills, watchOom } from "#host/cgroup-oom.ts";
 import { readJson } from "#host/files.ts";
 import { run } from "#host/run.ts";
 import { findExecutable } from "#host/spawn.ts";
@@ -55,8 +56,10 @@ export class ContainerRuntime implements ContainerRuntimePort {
   readonly #oom = new Emitter<string>();
   readonly #oomWatches = new Map<string, () => void>();
   readonly #rotation: LogRotation;
+  readonly #log: Logger;
 
   constructor(options: OciRuntimeOptions, parts: { log: Logger }) {
+    this.#log = parts.log;
     this.#oci = new OciRuntime(options, parts);
     this.#bundles = join(options.runDir, "bundles");
     this.#rotation = new LogRotation((id) => this.#oci.reopenLog(id));
@@ -119,7 +122,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
       leaveStdinOpen: plan.openStdin && (!plan.stdinOnce || plan.process.tty),
     });
     this.#kept.set(id, kept);
-    this.#watch(id);
+    this.#watch(id, kept);
     this.#rotation.add(id, plan.log);
     if (!runtimeKnowsWeights()) {
       try {
@@ -132,28 +135,33 @@ export class ContainerRuntime implements ContainerRuntimePort {
     return { pid: created.pid };
   }
 
-  #watch(id: string): Promise<ExitFacts> {
+  #watch(id: string, { cgroupPath }: Kept): Promise<ExitFacts> {
     const known = this.#exits.get(id);
     if (known !== undefined) return known;
     let wasTold = false;
-    const tell = (): void => {
-      if (wasTold) return;
-      wasTold = true;
-      this.#oom.emit(id);
-    };
-    const unwatch = this.#oci.watchOom(id, tell);
-    this.#oomWatches.set(id, unwatch);
+    try {
+      const unwatch = watchOom(cgroupPath, () => {
+        wasTold = true;
+        this.#oom.emit(id);
+      });
+      this.#oomWatches.set(id, unwatch);
+    } catch (error) {
+      // Nothing is left to watch with: the exit tells it later.
+      this.#log.warn("A container is not watched for want of memory.", { container: id, error: errorMessage(error) });
+    }
     const exited = this.#oci.exited(id).then((exit) => {
       this.#rotation.remove(id);
-      unwatch();
-      this.#oomWatches.delete(id);
-      const facts = factsOf(exit);
-      if (facts.oomKilled) tell();
-      return facts;
+      this.#unwatchOom(id);
+      return factsOf(exit, wasTold || oomKills(cgroupPath) > 0);
     });
     exited.catch(() => {});
     this.#exits.set(id, exited);
     return exited;
+  }
+
+  #unwatchOom(id: string): void {
+    this.#oomWatches.get(id)?.();
+    this.#oomWatches.delete(id);
   }
 
   async start(id: string): Promise<void> {
@@ -165,19 +173,20 @@ export class ContainerRuntime implements ContainerRuntimePort {
     if (kept === undefined) return { state: "absent" };
     if (this.#oci.pid(id) !== undefined) {
       const status = await this.#oci.status(id);
-      if (status !== undefined) return { state: status, pid: this.#oci.pid(id) as number };
-      return { state: "exited", exit: await this.#watch(id) };
+      if (status !== undefined)
+        return { state: status, pid: this.#oci.pid(id) as number, oomKilled: oomKills(kept.cgroupPath) > 0 };
+      return { state: "exited", exit: await this.#watch(id, kept) };
     }
     const recovered = await this.#oci.recover(id, this.#bundle(id), kept.tty);
     if (recovered.state === "gone") return { state: "absent" };
     if (recovered.state === "exited") {
-      const exit = factsOf(recovered.exit);
+      const exit = factsOf(recovered.exit, oomKills(kept.cgroupPath) > 0);
       this.#exits.set(id, Promise.resolve(exit));
       return { state: "exited", exit };
     }
-    this.#watch(id);
+    this.#watch(id, kept);
     this.#rotation.add(id, kept.log);
-    return { state: recovered.state, pid: recovered.pid };
+    return { state: recovered.state, pid: recovered.pid, oomKilled: oomKills(kept.cgroupPath) > 0 };
   }
 
   async exited(id: string): Promise<ExitFacts> {
@@ -185,8 +194,10 @@ export class ContainerRuntime implements ContainerRuntimePort {
     if (known !== undefined) return known;
     const state = await this.state(id);
     if (state.state === "exited") return state.exit;
-    if (state.state === "absent") throw new GantryError("not-found", `container ${id} is not running`);
-    return this.#watch(id);
+    const kept = await this.#keptOf(id);
+    if (state.state === "absent" || kept === undefined)
+      throw new GantryError("not-found", `container ${id} is not running`);
+    return this.#watch(id, kept);
   }
 
   onOom(listener: (id: string) => void): () => void {
@@ -224,8 +235,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
   async delete(id: string): Promise<void> {
     const kept = await this.#keptOf(id);
     this.#rotation.remove(id);
-    this.#oomWatches.get(id)?.();
-    this.#oomWatches.delete(id);
+    this.#unwatchOom(id);
     // A cgroup can be removed only when no process is left in it.
     const cgroupIsGone = kept !== undefined && removeCgroup(kept.cgroupPath);
     await this.#oci.delete(id, this.#bundle(id), cgroupIsGone);
@@ -298,8 +308,9 @@ export class ContainerRuntime implements ContainerRuntimePort {
   }
 }
 
-function factsOf(exit: ContainerExit): ExitFacts {
-  return { exitCode: exit.code, oomKilled: exit.oomKilled, finishedAt: exit.finishedAt };
+/** Conmon's word for an oom comes after the exit and may be late: the cgroup's own count is not. */
+function factsOf(exit: ContainerExit, oomKilled: boolean): ExitFacts {
+  return { exitCode: exit.code, oomKilled: oomKilled || exit.oomKilled, finishedAt: exit.finishedAt };
 }
 
 function processOf(plan: ProcessPlan): Parameters<OciRuntime["exec"]>[0]["process"] {

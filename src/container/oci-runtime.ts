@@ -1,15 +1,4 @@
-import {
-  type FSWatcher,
-  closeSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  watch,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { Socket } from "node:net";
 import { join } from "node:path";
@@ -32,6 +21,7 @@ import type {
   RecoveredState,
 } from "./container-types.ts";
 import { setFrozen, startCreated, statusOf } from "./crun-shortcuts.ts";
+import { isConmonOf, monitorsEnded, readKept } from "./monitor-process.ts";
 import { RuntimeNamespace } from "./runtime-namespace.ts";
 import { runtimeFailure } from "./runtime-failure.ts";
 
@@ -86,6 +76,8 @@ export class OciRuntime {
   readonly #exits: string;
   readonly #state: string;
   readonly #live = new Map<string, Live>();
+  /** Execs whose exit is still to be read, by container. */
+  readonly #execs = new Map<string, Set<Promise<unknown>>>();
   #prefix: string[] = [];
   #program = "";
 
@@ -328,34 +320,6 @@ export class OciRuntime {
     return this.#live.get(id)?.pid;
   }
 
-  /**
-   * Calls `onOom` once, when conmon notes that the kernel killed something of the container for want of memory (a
-   * file `oom` in the bundle). Returns the end of the watch.
-   */
-  watchOom(id: string, onOom: () => void): () => void {
-    const { bundle } = this.#known(id);
-    const file = join(bundle, "oom");
-    let watcher: FSWatcher | undefined;
-    const look = (): void => {
-      if (watcher === undefined || !existsSync(file)) return;
-      watcher.close();
-      watcher = undefined;
-      onOom();
-    };
-    try {
-      watcher = watch(bundle, { persistent: false }, look);
-      watcher.on("error", () => {});
-    } catch (error) {
-      // No inotify watch is left: the exit tells it later.
-      this.#log.warn("A container is not watched for want of memory.", { container: id, error: errorMessage(error) });
-    }
-    look();
-    return () => {
-      watcher?.close();
-      watcher = undefined;
-    };
-  }
-
   /** Resolves when a container that was created or recovered has ended. For one waiter. */
   async exited(id: string): Promise<ContainerExit> {
     const live = this.#known(id);
@@ -419,6 +383,8 @@ export class OciRuntime {
       if (!isOver) await run(this.#command("delete", "--force", id), { timeoutMs: 30_000, okStatus: [0, 1] });
       await rm(state, { recursive: true, force: true });
     }
+    await monitorsEnded(bundle);
+    await Promise.allSettled(this.#execs.get(id) ?? []);
     await Promise.all([rm(bundle, { recursive: true, force: true }), rm(join(this.#exits, id), { force: true })]);
   }
 
@@ -461,7 +427,7 @@ export class OciRuntime {
       return {
         pid,
         streams: streams as unknown as AttachedStreams,
-        exited: this.#execExit(options.containerId, bundle, sync),
+        exited: this.#rememberExec(options.containerId, this.#execExit(options.containerId, bundle, sync)),
         resize: (height, width) => this.#control(bundle, `${resizeMessage} ${height} ${width}\n`),
       };
     } catch (error) {
@@ -472,6 +438,20 @@ export class OciRuntime {
       go.destroy();
       ready.destroy();
     }
+  }
+
+  /** So that the container's bundle stays until the exit is read. */
+  #rememberExec<T>(containerId: string, exited: Promise<T>): Promise<T> {
+    let all = this.#execs.get(containerId);
+    if (all === undefined) this.#execs.set(containerId, (all = new Set()));
+    const known = all;
+    const forget = (): void => {
+      known.delete(exited);
+      if (known.size === 0 && this.#execs.get(containerId) === known) this.#execs.delete(containerId);
+    };
+    known.add(exited);
+    exited.then(forget, forget);
+    return exited;
   }
 
   async #execExit(containerId: string, bundle: string, sync: Socket): Promise<{ code: number }> {
@@ -547,22 +527,6 @@ function isOurs({ bundle, pid }: Pick<Live, "bundle" | "pid">): boolean {
   if (now === undefined) return false;
   const kept = readKept(join(bundle, startTimeFile));
   return kept === undefined || Number(kept) === now;
-}
-
-function readKept(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
-}
-
-function isConmonOf(pid: number, bundle: string): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(`\0${bundle}\0`);
-  } catch {
-    return false;
-  }
 }
 
 /** The first line that comes, or undefined when the other side closes before. */

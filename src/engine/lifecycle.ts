@@ -232,8 +232,15 @@ export class Lifecycle {
   #outOfMemory(id: string): void {
     const container = this.#parts.store.byId(id);
     if (container === undefined || !container.isRunning) return;
+    const isFirst = !container.state.OOMKilled;
     container.state.OOMKilled = true;
     this.emit(container, "oom");
+    if (!isFirst) return;
+    this.#parts.tasks.run(`oom of ${id.slice(0, 12)}`, () =>
+      this.lock.run(id, async () => {
+        if (container.isRunning) await this.#parts.store.saveFact(container);
+      }),
+    );
   }
 
   // ---- stop, kill, pause
@@ -490,6 +497,7 @@ export class Lifecycle {
         Paused: found.state === "paused",
         Pid: found.pid,
         StartedAt: startedAt,
+        OOMKilled: found.oomKilled,
       });
       await store.save(container);
       return true;

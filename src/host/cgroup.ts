@@ -51,7 +51,7 @@ function readNumber(folder: string, file: string): number {
 }
 
 /** `key value` lines. */
-function readTable(folder: string, file: string): Record<string, number> {
+export function readTable(folder: string, file: string): Record<string, number> {
   const out: Record<string, number> = {};
   for (const line of (read(folder, file) ?? "").split("\n")) {
     const [key, value] = line.split(" ");
