@@ -5,7 +5,7 @@ import { GantryError } from "#base/errors.ts";
 import { writeFileAtomicSync } from "#host/files.ts";
 import { start } from "#host/spawn.ts";
 import type { InstanceConfig } from "./instance-config.ts";
-import { type DaemonName, instancePaths, mainPidFile } from "./instance-paths.ts";
+import { type DaemonName, instancePaths, mainPidFile, runningConfigFile } from "./instance-paths.ts";
 
 interface PidFile {
   pid: number;
@@ -47,6 +47,7 @@ export function writePidFile(config: InstanceConfig, name: DaemonName): void {
   mkdirSync(config.runDir, { recursive: true, mode: 0o711 });
   const file: PidFile = { pid: process.pid, startTime: startTimeOf(process.pid) as string };
   writeFileAtomicSync(instancePaths(config).pid(name), JSON.stringify(file));
+  writeFileAtomicSync(runningConfigFile(config), `${JSON.stringify(config, null, 2)}\n`);
   if (name === "node") writeFileAtomicSync(mainPidFile(config), `${process.pid}\n`);
 }
 

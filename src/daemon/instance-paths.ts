@@ -49,6 +49,11 @@ export function instanceRunDir(name: string): string {
   return `/run/gantry/${name}`;
 }
 
+/** A copy of `instance.json` that the daemons leave where they run: it finds an instance whose own one is lost. */
+export function runningConfigFile(config: Pick<InstanceConfig, "runDir">): string {
+  return join(config.runDir, "instance.json");
+}
+
 /** The node process's bare pid, for systemd. */
 export function mainPidFile(config: Pick<InstanceConfig, "runDir">): string {
   return join(config.runDir, "gantry.pid");

@@ -3,6 +3,7 @@ import {
   mkdirSync,
   readFileSync,
   readdirSync,
+  readlinkSync,
   rmSync,
   rmdirSync,
   symlinkSync,
@@ -14,7 +15,7 @@ import { GantryError, errorMessage } from "#base/errors.ts";
 import { writeFileAtomicSync } from "#host/files.ts";
 import { removeForeignDataRoots } from "./data-root.ts";
 import { type InstanceConfig, instanceConfig, maxInstances } from "./instance-config.ts";
-import { defaultRoot, instancePaths } from "./instance-paths.ts";
+import { defaultRoot, instancePaths, instanceRunDir, runningConfigFile } from "./instance-paths.ts";
 
 /**
  * Which index each instance of this machine has: one symbolic link an index, `<n>` → data root. Making a
@@ -32,9 +33,7 @@ export function checkInstanceName(name: string): string {
   );
 }
 
-/** The configuration of an instance that `gantry up` has made before, or undefined. */
-export function loadInstance(name: string, root?: string): InstanceConfig | undefined {
-  const path = instancePaths({ root: resolve(root ?? defaultRoot(name)), runDir: "" }).config;
+function readConfig(path: string): InstanceConfig | undefined {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
@@ -43,18 +42,73 @@ export function loadInstance(name: string, root?: string): InstanceConfig | unde
     throw new GantryError("internal", `${path} cannot be read: ${errorMessage(error)}.`, { cause: error });
   }
   try {
-    const config = JSON.parse(text) as InstanceConfig;
-    if (config.name !== name)
-      throw new GantryError("conflict", `${path} belongs to the instance "${config.name}", not to "${name}".`);
-    return config;
+    return JSON.parse(text) as InstanceConfig;
   } catch (error) {
-    if (error instanceof GantryError) throw error;
-    throw new GantryError(
-      "internal",
-      `${path} is damaged: ${errorMessage(error)}. Restore it, or remove the instance with \`gantry reset\`.`,
-      { cause: error },
-    );
+    throw new GantryError("internal", `${path} is damaged: ${errorMessage(error)}. Restore it.`, { cause: error });
   }
+}
+
+/** The same for files beside the instance's own, whose damage is nobody's concern. */
+function tryReadConfig(path: string): InstanceConfig | undefined {
+  try {
+    return readConfig(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Data roots that hold an index, by the index. */
+function claimedRoots(): Map<number, string> {
+  const found = new Map<number, string>();
+  if (!existsSync(claims)) return found;
+  for (const name of readdirSync(claims)) {
+    try {
+      if (/^\d+$/.test(name)) found.set(Number(name), readlinkSync(join(claims, name)));
+    } catch {
+      continue; // It was given back meanwhile.
+    }
+  }
+  return found;
+}
+
+/**
+ * The configuration of an instance whose `instance.json` is lost, or whose data root was not named: from the run
+ * directory of its daemons, else from the claim of its index.
+ */
+function findInstance(name: string, root: string | undefined): InstanceConfig | undefined {
+  const fits = (config: InstanceConfig | undefined): config is InstanceConfig =>
+    config?.name === name && (root === undefined || config.root === root);
+  const running = tryReadConfig(runningConfigFile({ runDir: instanceRunDir(name) }));
+  if (fits(running)) return running;
+  const likely = root ?? defaultRoot(name);
+  for (const [index, claimed] of claimedRoots()) {
+    const config = tryReadConfig(instancePaths({ root: claimed, runDir: "" }).config);
+    if (fits(config)) return config;
+    if (config === undefined && claimed === likely && existsSync(likely))
+      return instanceConfig(name, index, likely, hostname().toLowerCase());
+  }
+  return undefined;
+}
+
+/**
+ * The configuration of an instance that `gantry up` has made before, or undefined. Throws `conflict` when the data
+ * root is another instance's.
+ */
+export function loadInstance(name: string, root?: string): InstanceConfig | undefined {
+  const wanted = root === undefined ? undefined : resolve(root);
+  const path = instancePaths({ root: wanted ?? defaultRoot(name), runDir: "" }).config;
+  let problem: unknown;
+  let config: InstanceConfig | undefined;
+  try {
+    config = readConfig(path);
+  } catch (error) {
+    problem = error;
+  }
+  if (config !== undefined && config.name !== name)
+    throw new GantryError("conflict", `${path} belongs to the instance "${config.name}", not to "${name}".`);
+  const found = config ?? findInstance(name, wanted);
+  if (found === undefined && problem !== undefined) throw problem;
+  return found;
 }
 
 /** True when a process of this machine listens on a TCP port: an instance whose claim was lost, or a stranger. */
@@ -98,9 +152,20 @@ function claimIndex(root: string): number {
 /** The instance's configuration; made now, with the lowest free index, when it does not exist. */
 export function loadOrCreateInstance(name: string, root?: string): { config: InstanceConfig; created: boolean } {
   checkInstanceName(name);
+  const known = loadInstance(name, root);
+  if (known !== undefined && existsSync(known.root)) {
+    const file = instancePaths(known).config;
+    if (tryReadConfig(file) === undefined) writeFileAtomicSync(file, `${JSON.stringify(known, null, 2)}\n`);
+    return { config: known, created: false };
+  }
+  const elsewhere = findInstance(name, undefined);
+  if (elsewhere !== undefined && existsSync(elsewhere.root)) {
+    throw new GantryError(
+      "conflict",
+      `The instance "${name}" has its data in ${elsewhere.root}. Say --root ${elsewhere.root}, or take another --name.`,
+    );
+  }
   const dataRoot = resolve(root ?? defaultRoot(name));
-  const known = loadInstance(name, dataRoot);
-  if (known !== undefined) return { config: known, created: false };
   mkdirSync(dataRoot, { recursive: true, mode: 0o711 });
   const config = instanceConfig(name, claimIndex(dataRoot), dataRoot, hostname().toLowerCase());
   writeFileAtomicSync(instancePaths(config).config, `${JSON.stringify(config, null, 2)}\n`);

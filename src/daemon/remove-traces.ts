@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { systemClock } from "#base/clock.ts";
 import { createLogger } from "#base/log.ts";
 import { RuntimeNamespace } from "#container/runtime-namespace.ts";
@@ -10,6 +10,7 @@ import { run } from "#host/run.ts";
 import { removeServiceTable } from "#kube/proxy/service-proxy.ts";
 import { Networking } from "#network/networking.ts";
 import type { InstanceConfig } from "./instance-config.ts";
+import { daemonNames } from "./instance-paths.ts";
 import { foreignDataRoots } from "./data-root.ts";
 import { networkingInForce } from "./network-changes.ts";
 import { networkingOptions, runtimeFolder, serviceTableName } from "./node-options.ts";
@@ -31,11 +32,25 @@ function monitors(config: InstanceConfig): number[] {
   return found;
 }
 
+/** Daemons whose pid file is lost, by the title that they give themselves. */
+function strayDaemons(config: InstanceConfig): number[] {
+  const titles = daemonNames.map((name) => `gantryd ${name} ${config.name}`);
+  return readdirSync("/proc").flatMap((entry) => {
+    if (!/^\d+$/.test(entry)) return [];
+    try {
+      const title = readFileSync(`/proc/${entry}/cmdline`, "utf8").replace(/\0+$/, "");
+      return titles.includes(title) && statSync(`/proc/${entry}`).uid === 0 ? [Number(entry)] : [];
+    } catch {
+      return []; // It has ended meanwhile.
+    }
+  });
+}
+
 async function endProcesses(config: InstanceConfig): Promise<void> {
   const deadline = systemClock.monotonic() + 10_000;
   for (;;) {
-    // Monitors first, so that they start nothing any more.
-    const pids = [...monitors(config), ...cgroupProcesses(config.cgroupParent)];
+    // What starts others first.
+    const pids = [...strayDaemons(config), ...monitors(config), ...cgroupProcesses(config.cgroupParent)];
     if (pids.length === 0 || systemClock.monotonic() > deadline) return;
     for (const pid of pids) {
       try {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { TestInstance, eventually, get, machineState } from "./instance.ts";
 
@@ -73,6 +74,20 @@ test("a SIGKILL of both processes is survived: up brings everything back", async
   await eventually("the sample runs", () =>
     /2\/2/.test(instance.kubectl("get", "deployment", "hello", "--no-headers")),
   );
+});
+
+test("an instance whose instance.json or pid files are lost is found by what runs", () => {
+  const file = join(instance.root, "instance.json");
+  const kept = readFileSync(file, "utf8");
+  rmSync(file);
+  const status = (...more: string[]): unknown =>
+    (JSON.parse(instance.gantry("status", "-o", "json", ...more)) as { state: string }).state;
+  assert.equal(status(), "up");
+  assert.match(instance.gantry("up", "--no-switch"), /is up already/);
+  assert.equal(readFileSync(file, "utf8"), kept, "up wrote it again");
+  // What the next test removes is found without them.
+  rmSync(file);
+  rmSync(join("/run/gantry", instance.name, "node.pid"));
 });
 
 test("reset leaves the machine as it was", async () => {
