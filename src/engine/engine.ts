@@ -218,9 +218,18 @@ export interface ImagesApi {
   ): Promise<void>;
   load(tar: AsyncIterable<Uint8Array>, options: { progress: ProgressSink; quiet?: boolean }): Promise<void>;
   save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>>;
+  /** From an archive, or from a URL, which is downloaded; without a scheme it is http. */
   import(
-    tar: AsyncIterable<Uint8Array>,
-    options: { repository?: string; tag?: string; message?: string; changes?: readonly string[]; platform?: string },
+    source: AsyncIterable<Uint8Array> | string,
+    options: {
+      progress: ProgressSink;
+      signal?: AbortSignal;
+      repository?: string;
+      tag?: string;
+      message?: string;
+      changes?: readonly string[];
+      platform?: string;
+    },
   ): Promise<string>;
   tag(ref: string, repository: string, tag?: string): Promise<void>;
   remove(ref: string, options?: { force?: boolean; noPrune?: boolean }): Promise<ImageDeleteEntry[]>;

@@ -10,6 +10,7 @@ import type { ImageService } from "#image/image-service.ts";
 import type { Image } from "#image/image-store.ts";
 import { createdSeconds, imageHistory, imageInspect, imageSummary, isDangling } from "#image/image-views.ts";
 import { familiarString, parseReference } from "#image/reference.ts";
+import { type UrlDownload, downloadUrl, openDownload } from "#image/url-download.ts";
 import type { ContainerStore } from "./container-store.ts";
 import type { Filters, ImagesApi, ProgressSink, PullOptions, RegistryAuth } from "./engine.ts";
 import type { EventLog } from "./event-log.ts";
@@ -85,16 +86,24 @@ export function createImagesApi(parts: ImagesApiParts): ImagesApi {
       }
       return tar;
     },
-    async import(tar, options) {
-      const { repository, tag, ...rest } = options;
+    async import(source, options) {
+      const { repository, tag, progress, signal, ...rest } = options;
       const name = targetName(repository, tag);
-      const image = await importImage(service, tar, {
-        ...rest,
-        ...(name === undefined ? {} : { tag: name }),
-        now: () => parts.clock.now(),
-      });
-      events.emit("image", "import", image.id, { name: image.id });
-      return image.id;
+      const download =
+        typeof source === "string" ? await openDownload(source, signal === undefined ? {} : { signal }) : undefined;
+      try {
+        const tar = typeof source === "string" ? telling(source, download as UrlDownload, progress) : source;
+        const image = await importImage(service, tar, {
+          ...rest,
+          ...(typeof source === "string" ? { source } : {}),
+          ...(name === undefined ? {} : { tag: name }),
+          now: () => parts.clock.now(),
+        });
+        events.emit("image", "import", image.id, { name: image.id });
+        return image.id;
+      } finally {
+        await download?.close();
+      }
     },
     async tag(ref, repository, tag) {
       const image = images.resolve(ref);
@@ -132,6 +141,31 @@ export function createImagesApi(parts: ImagesApiParts): ImagesApi {
     login: (auth) => registry.login(auth),
     distribution: (reference, auth) => registry.distribution(reference, auth),
   };
+}
+
+/** Least time between two lines of progress. */
+const progressMs = 100;
+
+/** What a URL holds, telling how far it is as it is read. */
+async function* telling(
+  source: string,
+  { chunks, length }: UrlDownload,
+  progress: ProgressSink,
+): AsyncGenerator<Uint8Array> {
+  progress({ status: `Downloading from ${source.includes("://") ? source : downloadUrl(source).href}` });
+  let current = 0;
+  let told = 0;
+  const tell = (): void =>
+    progress({ status: "Importing", progressDetail: { current, ...(length === undefined ? {} : { total: length }) } });
+  for await (const chunk of chunks) {
+    yield chunk;
+    current += chunk.length;
+    const now = performance.now();
+    if (now - told < progressMs) continue;
+    told = now;
+    tell();
+  }
+  tell();
 }
 
 const knownFilters = ["before", "dangling", "label", "reference", "since", "until"];

@@ -5,6 +5,7 @@ import type { ImageService } from "./image-service.ts";
 import type { Image } from "./image-store.ts";
 import { type HistoryEntry, type ImageConfig, type ImageRuntimeConfig, hostPlatform, mediaTypes } from "./oci.ts";
 import { canonicalString, parseReference, withDefaultTag } from "./reference.ts";
+import { defaultUnpackLimits } from "./unpack.ts";
 
 /** The canonical name with a tag that `repo` and `tag` of the API mean; undefined without a repository. */
 export function targetName(repository: string | undefined, tag: string | undefined): string | undefined {
@@ -27,6 +28,8 @@ export interface ImportOptions {
   /** Canonical, with a tag. */
   tag?: string;
   message?: string;
+  /** Where the archive is from, for the history: `-` or a URL. */
+  source?: string;
   changes?: readonly string[];
   /** `linux/arm64`. */
   platform?: string;
@@ -41,9 +44,12 @@ export async function importImage(
 ): Promise<Image> {
   const runtime = applyChanges({}, options.changes ?? []);
   return images.making(async () => {
-    const layer = await content.ingest(decompressed(tar));
+    const layer = await content.ingest(decompressed(tar), { maxBytes: defaultUnpackLimits.maxBytes });
     const created = new Date(options.now?.() ?? Date.now()).toISOString();
-    const comment = options.message === undefined || options.message === "" ? "Imported from -" : options.message;
+    const comment =
+      options.message === undefined || options.message === ""
+        ? `Imported from ${options.source ?? "-"}`
+        : options.message;
     return await images.create({
       config: {
         created,

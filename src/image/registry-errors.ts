@@ -9,7 +9,7 @@ export interface RegistryFault {
 }
 
 /** Go's name of a status: `404 Not Found`. */
-const statusText = (status: number): string => `${status} ${STATUS_CODES[status] ?? ""}`.trim();
+export const statusText = (status: number): string => `${status} ${STATUS_CODES[status] ?? ""}`.trim();
 
 const codeOfStatus: Record<number, ErrorCode> = {
   400: "invalid",

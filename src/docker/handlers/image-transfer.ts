@@ -26,13 +26,7 @@ async function create(call: Call): Promise<void> {
 async function importTar(call: Call): Promise<void> {
   const { query } = call;
   const source = query.get("fromSrc") ?? "";
-  if (source !== "-") {
-    const message =
-      source === ""
-        ? "invalid reference format"
-        : `importing from a URL is not supported here: download ${source} and import it from stdin`;
-    throw new GantryError(source === "" ? "invalid" : "unsupported", message);
-  }
+  if (source === "") throw new GantryError("invalid", "invalid reference format");
   const progress = new ProgressStream(call);
   const text = (key: string): string | undefined => (query.get(key) ?? "") || undefined;
   const repository = text("repo");
@@ -40,7 +34,9 @@ async function importTar(call: Call): Promise<void> {
   const message = text("message");
   const platform = text("platform");
   await progress.run(async () => {
-    const imageId = await call.engine.images.import(call.request.body, {
+    const imageId = await call.engine.images.import(source === "-" ? call.request.body : source, {
+      progress: progress.write,
+      signal: call.request.signal,
       changes: query.getAll("changes"),
       ...(repository === undefined ? {} : { repository }),
       ...(tag === undefined ? {} : { tag }),
