@@ -1,5 +1,16 @@
-import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
-import { readFile, rm, stat, writeFile } from "node:fs/promises";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { rm, writeFile } from "node:fs/promises";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { GantryError, errorMessage } from "#base/errors.ts";
@@ -7,6 +18,8 @@ import { randomHex } from "#base/ids.ts";
 import type { Logger } from "#base/log.ts";
 import { closeFd, makePipe } from "#host/descriptors.ts";
 import { type ProcessWatch, watchProcess } from "#host/pidfd.ts";
+import { expectCgroupMove } from "#host/cgroup-moves.ts";
+import { removeFolder } from "#host/files.ts";
 import { processStart } from "#host/process-start.ts";
 import { CommandError, run } from "#host/run.ts";
 import { findExecutable, start } from "#host/spawn.ts";
@@ -24,6 +37,7 @@ import { setFrozen, startCreated, statusOf } from "./crun-shortcuts.ts";
 import { isConmonOf, monitorsEnded, readKept } from "./monitor-process.ts";
 import { RuntimeNamespace } from "./runtime-namespace.ts";
 import { runtimeFailure } from "./runtime-failure.ts";
+import { crunSeccompProgram } from "./spec.ts";
 
 export interface OciRuntimeOptions {
   /** For the runtime's state, exit files and the namespace it runs in. Gone after a reboot. */
@@ -56,7 +70,7 @@ const reopenMessage = 2;
 async function readSoon(path: string, tries = 200): Promise<string | undefined> {
   for (let attempt = 0; attempt < tries; attempt++) {
     try {
-      const text = await readFile(path, "utf8");
+      const text = readFileSync(path, "utf8");
       if (text !== "") return text;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
@@ -78,7 +92,8 @@ export class OciRuntime {
   readonly #live = new Map<string, Live>();
   /** Execs whose exit is still to be read, by container. */
   readonly #execs = new Map<string, Set<Promise<unknown>>>();
-  #prefix: string[] = [];
+  /** Where commands of the runtime are started; undefined for our own. */
+  #mountNamespace: string | undefined;
   #program = "";
 
   constructor(options: OciRuntimeOptions, parts: { log: Logger }) {
@@ -109,11 +124,11 @@ export class OciRuntime {
       if (!name.endsWith("crun")) break;
       try {
         const namespace = new RuntimeNamespace(this.#options.runDir, this.#options.sharedRoots);
-        ({ prefix: this.#prefix, program: this.#program } = await namespace.prepare(this.#program));
+        ({ mountNamespace: this.#mountNamespace, program: this.#program } = await namespace.prepare(this.#program));
         break;
       } catch (error) {
         this.#log.warn("crun cannot run here; runc is used.", { error: errorMessage(error) });
-        this.#prefix = [];
+        this.#mountNamespace = undefined;
       }
     }
     if (this.#program === "")
@@ -121,12 +136,11 @@ export class OciRuntime {
   }
 
   #command(...args: string[]): string[] {
-    return [...this.#prefix, this.#program, "--root", this.#state, ...args];
+    return [this.#program, "--root", this.#state, ...args];
   }
 
   #conmonArguments(id: string, session: string, bundle: string): string[] {
     return [
-      ...this.#prefix,
       findExecutable("conmon"),
       "--api-version=1",
       "-c",
@@ -165,6 +179,7 @@ export class OciRuntime {
         stdio,
         newSession: true,
         cwd: "/",
+        mountNamespace: this.#mountNamespace,
       });
       // Conmon forks itself into the background; the first process only says that it did.
       void child.exited;
@@ -194,11 +209,9 @@ export class OciRuntime {
   async create(options: CreateOptions): Promise<CreatedContainer> {
     const { id, bundle, log, spec, tty } = options;
     mkdirSync(bundle, { recursive: true, mode: 0o700 });
-    await Promise.all([
-      writeFile(join(bundle, "config.json"), JSON.stringify(spec), { mode: 0o600 }),
-      writeFile(join(bundle, keptFile), options.kept, { mode: 0o600 }),
-      rm(join(this.#exits, id), { force: true }),
-    ]);
+    writeFileSync(join(bundle, "config.json"), this.#specText(spec), { mode: 0o600 });
+    writeFileSync(join(bundle, keptFile), options.kept, { mode: 0o600 });
+    rmSync(join(this.#exits, id), { force: true });
     const argv = this.#conmonArguments(id, id, bundle);
     argv.push(
       "-n",
@@ -226,6 +239,14 @@ export class OciRuntime {
     return { id, pid, conmonPid };
   }
 
+  /** crun would read a long profile only to find that the compiled filter is there in the annotations. */
+  #specText(spec: object): string {
+    const { annotations, linux } = spec as { annotations?: Record<string, string>; linux?: { seccomp?: object } };
+    if (!this.#isCrun || annotations?.[crunSeccompProgram] === undefined) return JSON.stringify(spec);
+    const { seccomp: _profile, ...rest } = linux ?? {};
+    return JSON.stringify({ ...spec, linux: rest });
+  }
+
   /** Lets the first process run. Throws docker's `failed to create task…` causes. */
   async startContainer(id: string): Promise<void> {
     if (this.#isCrun && startCreated(join(this.#state, id))) return;
@@ -234,7 +255,7 @@ export class OciRuntime {
 
   async #run(...args: string[]): Promise<string> {
     try {
-      const { stdout } = await run(this.#command(...args), { timeoutMs: 60_000 });
+      const { stdout } = await run(this.#command(...args), { timeoutMs: 60_000, mountNamespace: this.#mountNamespace });
       return stdout;
     } catch (error) {
       if (error instanceof CommandError) throw runtimeFailure(error.stderr);
@@ -332,7 +353,7 @@ export class OciRuntime {
     const path = join(this.#exits, id);
     const code = await readSoon(path);
     const oomKilled = existsSync(join(live.bundle, "oom"));
-    if (code !== undefined) return { code: Number(code), finishedAt: (await stat(path)).mtimeMs, oomKilled };
+    if (code !== undefined) return { code: Number(code), finishedAt: statSync(path).mtimeMs, oomKilled };
     // Conmon was killed: nobody owns the process's streams any more, and its exit would never be known.
     this.#log.warn("A container lost its monitor and is ended.", { container: id });
     const watch = watchProcess(live.pid);
@@ -380,20 +401,25 @@ export class OciRuntime {
     const state = join(this.#state, id);
     if (existsSync(state)) {
       const isOver = this.#isCrun && cgroupIsGone && statusOf(state) === "stopped";
-      if (!isOver) await run(this.#command("delete", "--force", id), { timeoutMs: 30_000, okStatus: [0, 1] });
-      await rm(state, { recursive: true, force: true });
+      if (!isOver) {
+        const options = { timeoutMs: 30_000, okStatus: [0, 1], mountNamespace: this.#mountNamespace };
+        await run(this.#command("delete", "--force", id), options);
+      }
+      await removeFolder(state);
     }
     await monitorsEnded(bundle);
     await Promise.allSettled(this.#execs.get(id) ?? []);
-    await Promise.all([rm(bundle, { recursive: true, force: true }), rm(join(this.#exits, id), { force: true })]);
+    rmSync(join(this.#exits, id), { force: true });
+    await removeFolder(bundle);
   }
 
   /** Runs a command in a container with its streams connected. Throws `not-found` or `forbidden` when it cannot be run. */
   async exec(options: ExecOptions): Promise<ExecSession> {
     const bundle = join(options.containerBundle, `exec-${options.execId}`);
+    expectCgroupMove();
     mkdirSync(join(bundle, "exits"), { recursive: true, mode: 0o700 });
     const spec = join(bundle, "process.json");
-    await writeFile(spec, JSON.stringify(options.process), { mode: 0o600 });
+    writeFileSync(spec, JSON.stringify(options.process), { mode: 0o600 });
     const argv = this.#conmonArguments(options.containerId, options.execId, bundle);
     argv.push("-e", "--exec-attach", "--exec-process-spec", spec, "--exit-dir", join(bundle, "exits"), "-l", "none");
     if (options.process.terminal) argv.push("-t");
@@ -432,7 +458,7 @@ export class OciRuntime {
       };
     } catch (error) {
       (streams as AttachedStreams | undefined)?.close();
-      await rm(bundle, { recursive: true, force: true });
+      await removeFolder(bundle);
       throw error;
     } finally {
       go.destroy();
@@ -462,7 +488,7 @@ export class OciRuntime {
     watch.close();
     sync.destroy();
     const code = await readSoon(join(bundle, "exits", containerId), 20);
-    await rm(bundle, { recursive: true, force: true });
+    await removeFolder(bundle);
     // Without an exit file conmon, or the whole container, was killed under it.
     return { code: code === undefined ? 137 : Number(code) };
   }
@@ -493,6 +519,7 @@ export class OciRuntime {
     try {
       const { status, stdout, stderr } = await run(argv, {
         timeoutMs: Math.min(options.timeoutMs + killGraceMs, longestTimer),
+        mountNamespace: this.#mountNamespace,
         stdoutLimit: 16 << 20,
         okStatus: Array.from({ length: 256 }, (_, code) => code),
         ...(options.signal === undefined ? {} : { signal: options.signal }),

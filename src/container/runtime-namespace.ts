@@ -10,8 +10,8 @@ export function isHybridCgroup(): boolean {
 
 /** How the OCI runtime is called. */
 export interface RuntimeCall {
-  /** What to put before a command so that it runs in the namespace; nothing where none is needed. */
-  prefix: string[];
+  /** The file of the mount namespace to start it in; undefined where none is needed. */
+  mountNamespace: string | undefined;
   program: string;
 }
 
@@ -48,7 +48,7 @@ export class RuntimeNamespace {
     if (!isPinned) this.#mountProgram(program);
     if (isHybrid && !isPinned) await this.#pin();
     return {
-      prefix: isHybrid ? ["/usr/bin/nsenter", `--mount=${this.#file}`, "--"] : [],
+      mountNamespace: isHybrid ? this.#file : undefined,
       program: this.#isProgram(program) ? this.#program : program,
     };
   }

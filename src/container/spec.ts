@@ -27,7 +27,7 @@ export const defaultReadonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/pro
 export const initPath = "/sbin/docker-init";
 
 /** crun takes the compiled filter here (crun(1), "run.oci.seccomp_bpf_data"); runc compiles the profile. */
-const crunSeccompProgram = "run.oci.seccomp_bpf_data";
+export const crunSeccompProgram = "run.oci.seccomp_bpf_data";
 
 interface OciMount {
   destination: string;

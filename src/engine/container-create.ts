@@ -4,6 +4,7 @@ import type { ContainerCreateBody, EndpointSettings, HostConfig } from "#api/doc
 import type { Clock } from "#base/clock.ts";
 import { GantryError, hasCode } from "#base/errors.ts";
 import { newContainerId, randomHex } from "#base/ids.ts";
+import { expectCgroupMove } from "#host/cgroup-moves.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { Image } from "#image/image-store.ts";
 import type { Networks } from "#network/networks.ts";
@@ -61,6 +62,8 @@ export class ContainerCreator {
     extra: Partial<PodCreate> = {},
   ): Promise<{ container: Container; warnings: string[] }> {
     const { store, images, lifecycle, defaults } = this.#parts;
+    // Most are started at once.
+    expectCgroupMove();
     const name = wantedName === undefined || wantedName === "" ? undefined : checkName(wantedName);
     const warnings = validateCreate(body);
     const host = this.#hostConfig(body.HostConfig ?? {}, body);

@@ -1,9 +1,10 @@
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { mkdirSync, renameSync } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { HostConfig } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
-import { readJson, writeFileAtomic } from "#host/files.ts";
+import { readJson, removeFolder, writeFileAtomic } from "#host/files.ts";
 import { Container, type ContainerRecord, statusWord } from "./container.ts";
 
 /** The containers of this engine: in memory by id and by name, on disk under `containers/<id>/`. */
@@ -91,7 +92,7 @@ export class ContainerStore {
 
   /** Makes the container's folder and enters it. */
   async add(container: Container): Promise<void> {
-    await mkdir(this.folder(container.id), { recursive: true, mode: 0o710 });
+    mkdirSync(this.folder(container.id), { recursive: true, mode: 0o710 });
     await Promise.all([this.saveHostConfig(container), this.save(container)]);
     this.#byId.set(container.id, container);
   }
@@ -125,15 +126,17 @@ export class ContainerStore {
   async withdraw(container: Container): Promise<void> {
     this.#byId.delete(container.id);
     this.releaseName(container.name, container.id);
-    await rename(this.folder(container.id), this.#doomed(container)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error;
-    });
+    try {
+      renameSync(this.folder(container.id), this.#doomed(container));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
   }
 
   /** Takes the record and its files away. */
   async remove(container: Container): Promise<void> {
     await this.withdraw(container);
-    await rm(this.#doomed(container), { recursive: true, force: true });
+    await removeFolder(this.#doomed(container));
   }
 
   #doomed(container: Container): string {

@@ -4,6 +4,7 @@ import type { Clock } from "#base/clock.ts";
 import { errorMessage, GantryError } from "#base/errors.ts";
 import { randomHex } from "#base/ids.ts";
 import type { TaskGroup } from "#base/task-group.ts";
+import { expectCgroupMove } from "#host/cgroup-moves.ts";
 import type { Container } from "./container.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { parseDetachKeys } from "./detach-keys.ts";
@@ -37,6 +38,7 @@ export class ExecApi {
 
   create(container: Container, body: ExecCreateBody): string {
     checkRunning(container);
+    expectCgroupMove();
     if ((body.Cmd ?? []).length === 0) throw new GantryError("invalid", "No exec command specified");
     parseDetachKeys(body.DetachKeys);
     for (const variable of body.Env ?? []) {

@@ -1,7 +1,9 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ContainerRuntimePort, NamespacePlan } from "#api/container-runtime.ts";
 import { GantryError } from "#base/errors.ts";
+import { expectCgroupMove } from "#host/cgroup-moves.ts";
 import { mount, unmount } from "#host/mount.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { VolumeStore } from "#volume/volume-store.ts";
@@ -55,6 +57,7 @@ export class Launcher {
   /** Root, volumes, namespaces, interface, process: all but letting it go. A failure leaves that to `takeDown`. */
   async bringUp(container: Container): Promise<{ pid: number }> {
     const { images, network, runtime, volumes } = this.#parts;
+    expectCgroupMove();
     const { record, hostConfig } = container;
     const sandboxId = record.Gantry.pod?.sandboxId;
     const snapshot = await images.snapshots.get(container.id);
@@ -73,11 +76,9 @@ export class Launcher {
       record.HostsPath = shared.HostsPath;
       record.ResolvConfPath = shared.ResolvConfPath;
     } else if (sandboxId === undefined) {
-      await Promise.all([
-        writeFile(record.HostnamePath, `${record.Config.Hostname}\n`),
-        writeFile(record.HostsPath, ""),
-        writeFile(record.ResolvConfPath, network.resolvConf(container)),
-      ]);
+      writeFileSync(record.HostnamePath, `${record.Config.Hostname}\n`);
+      writeFileSync(record.HostsPath, "");
+      writeFileSync(record.ResolvConfPath, network.resolvConf(container));
     }
     const plan = launchPlan({
       container,

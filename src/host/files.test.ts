@@ -1,9 +1,20 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { readJson, writeFileAtomic, writeFileAtomicSync } from "./files.ts";
+import { readJson, removeFolder, writeFileAtomic, writeFileAtomicSync } from "./files.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gantry-files-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -48,4 +59,20 @@ test("JSON that is not there is undefined, and damaged JSON is named", async () 
   assert.equal(await readJson(join(folder, "none")), undefined);
   writeFileSync(join(folder, "bad.json"), '{"a":');
   await assert.rejects(readJson(join(folder, "bad.json")), /bad\.json is damaged/);
+});
+
+test("a folder goes with all that is in it, few files or many, and not what its links lead to", async () => {
+  const kept = join(folder, "kept");
+  mkdirSync(kept);
+  writeFileSync(join(kept, "file"), "");
+  for (const count of [3, 100]) {
+    const doomed = join(folder, "doomed");
+    mkdirSync(join(doomed, "inner"), { recursive: true });
+    for (let index = 0; index < count; index++) writeFileSync(join(doomed, "inner", String(index)), "x");
+    symlinkSync(kept, join(doomed, "link"));
+    await removeFolder(doomed);
+    assert.equal(existsSync(doomed), false);
+    assert.deepEqual(readdirSync(kept), ["file"]);
+  }
+  await removeFolder(join(folder, "never there"));
 });

@@ -9,6 +9,8 @@ export interface RunOptions {
   /** The whole environment. Default: `minimalEnvironment`. */
   env?: Readonly<Record<string, string>>;
   cwd?: string;
+  /** As of `start`. */
+  mountNamespace?: string | undefined;
   /** After this time the program gets SIGKILL and `run` throws `timeout`. Default: none. */
   timeoutMs?: number;
   /** Kills the program and throws `cancelled`. */
@@ -91,12 +93,13 @@ function failureMessage(argv: readonly string[], exit: ExitStatus, stderr: strin
  * `okStatus`, on `timeoutMs`, on abort; and what `start` throws.
  */
 export async function run(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const { env, cwd, timeoutMs, signal, okStatus = [0], stdoutLimit = 64 << 20 } = options;
+  const { env, cwd, mountNamespace, timeoutMs, signal, okStatus = [0], stdoutLimit = 64 << 20 } = options;
   if (signal?.aborted) throw new GantryError("cancelled", `${argv[0]} was not started: the work was cancelled.`);
   const child: ChildProcess = start({
     argv,
     ...(env === undefined ? {} : { env }),
     ...(cwd === undefined ? {} : { cwd }),
+    mountNamespace,
     stdio: [options.stdin === undefined ? "null" : "pipe", "pipe", "pipe"],
   });
   let stopped: Stopped | undefined;

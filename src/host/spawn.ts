@@ -4,6 +4,7 @@ import type { Readable, Writable } from "node:stream";
 import { GantryError } from "#base/errors.ts";
 import { closeFd, duplicateFd, makePipe } from "./descriptors.ts";
 import { addressOf, bind, cString, errnoName, hasSymbol, systemError } from "./libc.ts";
+import { inMountNamespace } from "./mount-namespace.ts";
 import { type Signal, pidfdOpen, pidfdSendSignal, signalName } from "./pidfd.ts";
 import { watchReadable } from "./poll.ts";
 
@@ -20,6 +21,8 @@ export interface StartOptions {
   stdio?: readonly Stdio[];
   /** Makes the child the leader of a new session, so that it outlives ours and its terminal. */
   newSession?: boolean;
+  /** The file of a mount namespace to start it in; `argv[0]` with slashes and `cwd` (default: its root) are paths there. */
+  mountNamespace?: string | undefined;
 }
 
 export interface ExitStatus {
@@ -134,7 +137,7 @@ function decodeStatus(status: number): ExitStatus {
  * Its exit is noticed by a pidfd in the event loop. Throws `not-found` (no such program, or folder), `forbidden`.
  */
 export function start(options: StartOptions): ChildProcess {
-  const { argv, cwd, newSession = false } = options;
+  const { argv, cwd, newSession = false, mountNamespace } = options;
   const env = options.env ?? minimalEnvironment;
   const stdio = options.stdio ?? ["null", "null", "null"];
   const name = argv[0];
@@ -174,7 +177,9 @@ export function start(options: StartOptions): ChildProcess {
     const words = pointerArray(argv);
     const variables = pointerArray(Object.entries(env).map(([key, value]) => `${key}=${value}`));
     const pid = Buffer.alloc(4);
-    const errno = posixSpawn(pid, cString(file), actions, attributes(newSession), words.pointers, variables.pointers);
+    const spawn = (): number =>
+      posixSpawn(pid, cString(file), actions, attributes(newSession), words.pointers, variables.pointers);
+    const errno = mountNamespace === undefined ? spawn() : inMountNamespace(mountNamespace, spawn);
     if (errno !== 0) {
       throw systemError("posix_spawn", errno, { path: file, argv: [...argv], cwd, reason: errnoName(errno) });
     }

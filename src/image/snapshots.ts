@@ -1,9 +1,9 @@
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { lstat, mkdir, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { FilesystemChange } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
-import { readJson, writeFileAtomic } from "#host/files.ts";
+import { readJson, removeFolder } from "#host/files.ts";
 import { isMounted, mount, unmount } from "#host/mount.ts";
 import type { LayerStore } from "./layer-store.ts";
 import { overlayChanges } from "./overlay-changes.ts";
@@ -116,13 +116,13 @@ export class Snapshots {
         throw new GantryError("not-found", `The layer ${chainId} is missing. Pull or load the image again.`);
     this.#chains.set(id, snapshot.chain);
     const temporary = join(this.root, `tmp-${id}`);
-    await rm(temporary, { recursive: true, force: true });
-    await mkdir(temporary, { mode: 0o710 });
-    await Promise.all(
-      ["diff", "work", "merged"].map((name) => mkdir(join(temporary, name), { mode: name === "work" ? 0o700 : 0o755 })),
-    );
-    await writeFileAtomic(join(temporary, "snapshot.json"), JSON.stringify(snapshot), { sync: false });
-    await rename(temporary, join(this.root, id));
+    await removeFolder(temporary);
+    // Few and short: other threads would take longer to be asked.
+    mkdirSync(temporary, { mode: 0o710 });
+    for (const name of ["diff", "work", "merged"])
+      mkdirSync(join(temporary, name), { mode: name === "work" ? 0o700 : 0o755 });
+    writeFileSync(join(temporary, "snapshot.json"), JSON.stringify(snapshot), { mode: 0o644 });
+    renameSync(temporary, join(this.root, id));
     return snapshot;
   }
 
@@ -178,11 +178,13 @@ export class Snapshots {
   async remove(id: string): Promise<void> {
     this.unmount(id);
     const doomed = join(this.root, `tmp-${id}`);
-    await rename(join(this.root, id), doomed).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error;
-    });
+    try {
+      renameSync(join(this.root, id), doomed);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
     this.#chains.delete(id);
-    await rm(doomed, { recursive: true, force: true });
+    await removeFolder(doomed);
   }
 
   /** Bytes in the writable layer, hard links counted once. */
