@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
-import type { ContainerCreateBody, EndpointSettings, HostConfig } from "#api/docker/container-types.ts";
+import type { ContainerCreateBody, EndpointSettings, HostConfig, MountSpec } from "#api/docker/container-types.ts";
 import type { Clock } from "#base/clock.ts";
 import { GantryError, hasCode } from "#base/errors.ts";
 import { newContainerId, randomHex } from "#base/ids.ts";
@@ -26,6 +26,7 @@ import { commandLine, mergeConfig } from "./image-config-merge.ts";
 import { securityOptions } from "./launch-plan.ts";
 import { logPlan } from "./log-plan.ts";
 import type { Lifecycle } from "./lifecycle.ts";
+import { imageMountId, imageMounts } from "./mount-sources.ts";
 import { parseVolumesFrom, plannedMounts, type WantedMount } from "./mount-spec.ts";
 import { checkName, randomName } from "./names.ts";
 import { resolveInRoot } from "./rooted.ts";
@@ -90,7 +91,16 @@ export class ContainerCreator {
         mount.Type === "volume" && !mount.Name ? { ...mount, Name: randomHex(32), isAnonymous: true } : mount,
       );
       // Named before they are made, so that a crash in between leaves no volume without an owner.
-      const mounts = Object.fromEntries(wanted.map((mount) => [mount.Destination, this.#pointOf(mount)]));
+      const mountedImages: { id: string; image: Image }[] = [];
+      const mounts: Record<string, StoredMountPoint> = {};
+      for (const [index, mount] of wanted.entries()) {
+        if (mount.Type === "image") {
+          const { point, image: shown } = this.#imagePoint(mount, id, index);
+          mounts[mount.Destination] = point;
+          mountedImages.push({ id: point.ID as string, image: shown });
+        } else mounts[mount.Destination] = this.#pointOf(mount);
+      }
+      if (mountedImages.length > 0) warnings.push("Image mount is an experimental feature");
       const record: ContainerRecord = {
         StreamConfig: {},
         State: emptyState(),
@@ -134,11 +144,17 @@ export class ContainerCreator {
       if (added.status === "rejected") throw added.reason;
       if (prepared.status === "rejected") throw prepared.reason;
       const snapshot = prepared.value;
+      for (const shown of mountedImages) {
+        await images.images.ensureUnpacked(shown.image);
+        await images.snapshots.prepare(shown.id, shown.image.chain, { readOnly: true });
+      }
       let rootfs: string | undefined;
       for (const mount of wanted) {
         const point = mounts[mount.Destination] as StoredMountPoint;
         await this.#makeVolume(mount, made);
         if (point.Type !== "volume" || mount.noCopy === true || point.CopyData === false) continue;
+        // What a crash leaves half-copied is emptied, and the other parts of the volume are not this container's.
+        if (point.Spec?.VolumeOptions?.Subpath) continue;
         rootfs ??= images.snapshots.mount(snapshot);
         await this.#fill(container, point, rootfs);
       }
@@ -147,8 +163,7 @@ export class ContainerCreator {
       await store.save(container, { durable: true });
     } catch (error) {
       if (container !== undefined) {
-        images.snapshots.unmount(id);
-        await images.snapshots.remove(id);
+        await Promise.all([id, ...imageMounts(container)].map((snapshotId) => images.snapshots.remove(snapshotId)));
         await store.remove(container);
       }
       store.releaseName(finalName, id);
@@ -276,12 +291,20 @@ export class ContainerCreator {
       volumeDriver: _d,
       tmpfsOptions: _t,
       isAnonymous: _a,
-      subpath,
       ...point
     } = mount;
     if (mount.Type !== "volume") return point;
-    const mountpoint = this.#parts.volumes.mountpoint(mount.Name as string);
-    return { ...point, Source: subpath === undefined ? mountpoint : resolveInRoot(mountpoint, subpath) };
+    return { ...point, Source: this.#parts.volumes.mountpoint(mount.Name as string) };
+  }
+
+  /** The image that a mount shows, with a snapshot of its own. It is one of the machine: nothing is pulled for it. */
+  #imagePoint(mount: WantedMount, containerId: string, index: number): { point: StoredMountPoint; image: Image } {
+    const spec = mount.Spec as MountSpec;
+    const { images } = this.#parts;
+    const image = images.images.resolve(spec.Source as string);
+    const ID = imageMountId(containerId, index);
+    const Source = join(images.snapshots.root, ID, "merged");
+    return { point: { ...this.#pointOf(mount), ID, Source, Spec: { ...spec, Source: image.id } }, image };
   }
 
   async #makeVolume(mount: WantedMount, made: string[]): Promise<void> {

@@ -19,6 +19,7 @@ import type { EventLog } from "./event-log.ts";
 import { words } from "./image-config-merge.ts";
 import type { Launcher } from "./launcher.ts";
 import type { Lifecycle } from "./lifecycle.ts";
+import type { MountSources } from "./mount-sources.ts";
 import { resolveUser } from "./passwd.ts";
 import { resolveInRoot } from "./rooted.ts";
 
@@ -27,6 +28,7 @@ export interface ContainerFilesParts {
   volumes: VolumeStore;
   lifecycle: Lifecycle;
   launcher: Launcher;
+  sources: MountSources;
   events: EventLog;
   clock: Clock;
 }
@@ -49,20 +51,25 @@ export class ContainerFiles {
   async #open(container: Container): Promise<{ rootfs: string; done: () => Promise<void> }> {
     if (container.isRunning) return { rootfs: `/proc/${container.state.Pid}/root`, done: async () => {} };
     return this.#lock.run(container.id, async () => {
-      const { images, volumes, launcher } = this.#parts;
+      const { images, volumes, launcher, sources } = this.#parts;
       const rootfs = launcher.rootfs(container);
       const count = this.#users.get(container.id) ?? 0;
       if (count === 0) {
         const snapshot = await images.snapshots.get(container.id);
         if (snapshot === undefined) throw new GantryError("not-found", `No such container: ${container.id}`);
         images.snapshots.mount(snapshot);
-        for (const point of Object.values(container.record.MountPoints)) {
+        const points = Object.values(container.record.MountPoints);
+        for (const point of points)
           if (point.Type === "volume") await volumes.acquire(point.Name as string, `files-${container.id}`);
-          if (point.Type === "tmpfs" || !existsSync(point.Source)) continue;
+        const prepared = await sources.prepare(container);
+        for (const point of points) {
+          const source = prepared.get(point.Destination) ?? point.Source;
+          if (point.Type === "tmpfs" || !existsSync(source)) continue;
           const target = resolveInRoot(rootfs, point.Destination);
-          makeTarget(target, lstatSync(point.Source).isDirectory());
-          bindMount(point.Source, target, { recursive: true, readOnly: !point.RW });
+          makeTarget(target, lstatSync(source).isDirectory());
+          bindMount(source, target, { recursive: true, readOnly: !point.RW });
         }
+        sources.unpin(container);
       }
       this.#users.set(container.id, count + 1);
       let isDone = false;
@@ -81,7 +88,9 @@ export class ContainerFiles {
             if (!container.isRunning) unmount(resolveInRoot(rootfs, point.Destination));
             if (point.Type === "volume") await volumes.release(point.Name as string, `files-${container.id}`);
           }
-          if (!container.isRunning) images.snapshots.unmount(container.id);
+          if (container.isRunning) return;
+          images.snapshots.unmount(container.id);
+          sources.release(container);
         });
       return { rootfs, done };
     });

@@ -20,7 +20,7 @@ function stateOf(container: Container): ContainerState {
 
 function mountsOf(container: Container): MountPoint[] {
   return Object.values(container.record.MountPoints).map((point: StoredMountPoint) => {
-    const { Spec: _spec, CopyData: _copy, ...shown } = point;
+    const { Spec: _spec, CopyData: _copy, ID: _id, ...shown } = point;
     return shown;
   });
 }

@@ -16,6 +16,8 @@ import { zeroTime } from "./timestamps.ts";
 /** A mount point as `config.v2.json` keeps it. */
 export interface StoredMountPoint extends MountPoint {
   Spec?: MountSpec;
+  /** The snapshot of a mounted image. */
+  ID?: string;
   /** A copy-up of the image's content was done, or is not wanted. */
   CopyData?: boolean;
 }

@@ -24,6 +24,7 @@ import { ExecApi } from "./exec-api.ts";
 import { createImagesApi, type RegistryPort } from "./images-api.ts";
 import { Launcher } from "./launcher.ts";
 import { Lifecycle } from "./lifecycle.ts";
+import { imageMounts, MountSources } from "./mount-sources.ts";
 import { createNetworksApi } from "./networks-api.ts";
 import { EnginePodRuntime } from "./pod-runtime.ts";
 import { publishRequests } from "./port-spec.ts";
@@ -64,13 +65,14 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
     { runDir: options.runDir },
     { store: sandboxStore, network: networking.pods, clock, log },
   );
+  const sources = new MountSources(join(options.runDir, "mount-sources"), images.snapshots);
   const launcher = new Launcher(
     { cgroupParent: options.cgroupParent, defaults },
-    { store, runtime, images, volumes, network, sandbox: (id) => sandboxes.join(id) },
+    { store, runtime, images, volumes, network, sources, sandbox: (id) => sandboxes.join(id) },
   );
   const lifecycle = new Lifecycle({ log, clock, tasks, store, runtime, images, volumes, events, launcher });
   const creator = new ContainerCreator({ store, images, volumes, networks, events, lifecycle, clock, defaults });
-  const files = new ContainerFiles({ images, volumes, lifecycle, launcher, events, clock });
+  const files = new ContainerFiles({ images, volumes, lifecycle, launcher, sources, events, clock });
   const execs = new ExecApi({ store, lifecycle, launcher, runtime, clock, tasks });
   const system = { store, images, volumes, runtime, clock };
   const containers = createContainersApi({
@@ -127,6 +129,7 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
   async function start(): Promise<void> {
     await mkdir(options.root, { recursive: true, mode: 0o711 });
     await mkdir(join(options.runDir, "netns"), { recursive: true, mode: 0o711 });
+    sources.start();
     await Promise.all([images.start(), volumes.start(), store.load(), sandboxStore.load()]);
     await sandboxes.recover();
     const living = new Set<Container>();
@@ -204,8 +207,14 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
   async function removeStrays(living: ReadonlySet<Container>): Promise<void> {
     const ids = new Set([...living].map((container) => container.id));
     for (const id of await runtime.list()) if (store.byId(id) === undefined) await runtime.delete(id);
-    await images.snapshots.collect(new Set(store.all().map((container) => container.id)));
-    for (const container of store.all()) if (!ids.has(container.id)) images.snapshots.unmount(container.id);
+    await images.snapshots.collect(
+      new Set(store.all().flatMap((container) => [container.id, ...imageMounts(container)])),
+    );
+    for (const container of store.all()) {
+      if (ids.has(container.id)) continue;
+      images.snapshots.unmount(container.id);
+      sources.release(container);
+    }
     for (const name of readdirSync(join(options.runDir, "netns"))) {
       if (!ids.has(name)) removeNetworkNamespace(join(options.runDir, "netns", name));
     }

@@ -488,7 +488,7 @@ test("top, resize and a terminal", async () => {
 
 test("what is kept on disk is docker's shape", async () => {
   const id = await sleeper("shape", {
-    HostConfig: { PortBindings: { "80/tcp": [{ HostIp: "", HostPort: "18999" }] } },
+    HostConfig: { PortBindings: { "80/tcp": [{ HostIp: "", HostPort: "28900-28999" }] } },
   });
   const folder = join(running.root, "containers", id);
   const config = JSON.parse(readFileSync(join(folder, "config.v2.json"), "utf8"));
@@ -497,7 +497,7 @@ test("what is kept on disk is docker's shape", async () => {
     [config.Name, config.State.Running, config.Config.Cmd, config.Driver],
     ["/shape", true, ["sleep", "1000"], "overlay2"],
   );
-  assert.deepEqual(host.PortBindings, { "80/tcp": [{ HostIp: "", HostPort: "18999" }] });
+  assert.deepEqual(host.PortBindings, { "80/tcp": [{ HostIp: "", HostPort: "28900-28999" }] });
   await forget(id);
 });
 

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import type { HostConfig } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
 import { capabilitySet } from "./capabilities.ts";
-import type { Container } from "./container.ts";
+import { canSetMountAttributes } from "#host/mount.ts";
+import type { Container, StoredMountPoint } from "./container.ts";
 import { parseTmpfs } from "./mount-spec.ts";
 import { resolveUser } from "./passwd.ts";
 import { resolveInRoot } from "./rooted.ts";
@@ -20,6 +21,8 @@ export interface LaunchPlanInput {
   container: Container;
   /** The mounted root. */
   rootfs: string;
+  /** By destination: what stands in for a mount point's own source. */
+  sources: ReadonlyMap<string, string>;
   netnsPath: string | undefined;
   /** From `--link`. */
   linkEnv: string[];
@@ -222,14 +225,34 @@ function mounts(input: LaunchPlanInput): PlannedMount[] {
       out.push({ type: "tmpfs", source: "tmpfs", destination: point.Destination, options: list });
       continue;
     }
-    const bind = point.Spec?.BindOptions?.NonRecursive === true ? "bind" : "rbind";
-    const readOnly = point.Spec?.BindOptions?.ReadOnlyForceRecursive === true ? ["ro", "rro"] : ["ro"];
-    const options = [bind, ...(point.RW ? ["rw"] : readOnly), point.Propagation || "rprivate"];
-    out.push({ type: "bind", source: point.Source, destination: point.Destination, options });
+    const isFlat = point.Spec?.BindOptions?.NonRecursive === true;
+    const propagation = point.Propagation || "rprivate";
+    const options = [
+      isFlat ? "bind" : "rbind",
+      point.RW ? "rw" : readOnlyOption(point),
+      // crun takes what is below along as soon as one option is recursive.
+      isFlat ? propagation.replace(/^r/, "") : propagation,
+    ];
+    const source = input.sources.get(point.Destination) ?? point.Source;
+    out.push({ type: "bind", source, destination: point.Destination, options });
   }
   for (const { destination, options } of tmpfs) out.push({ type: "tmpfs", source: "tmpfs", destination, options });
   if (host.ReadonlyRootfs !== true) makeWorkingFolder(rootfs, container);
   return out;
+}
+
+/** Since Docker 25 read-only holds for what is mounted below, too, where the kernel (5.12) can do it. */
+function readOnlyOption({ Spec }: StoredMountPoint): "ro" | "rro" {
+  const options = Spec?.BindOptions;
+  if (options?.ReadOnlyNonRecursive === true) {
+    if (options.ReadOnlyForceRecursive === true)
+      throw new GantryError("invalid", "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive");
+    return "ro";
+  }
+  if (canSetMountAttributes()) return "rro";
+  if (options?.ReadOnlyForceRecursive === true)
+    throw new GantryError("unsupported", "rro is not supported: kernel does not support mount_setattr (Linux 5.12)");
+  return "ro";
 }
 
 /** docker makes the working directory when the image has none. */

@@ -14,6 +14,7 @@ import type { EngineDefaults } from "./engine-options.ts";
 import { launchPlan } from "./launch-plan.ts";
 import { linkEnvironment } from "./link-environment.ts";
 import { logPlan } from "./log-plan.ts";
+import type { MountSources } from "./mount-sources.ts";
 
 export interface LauncherOptions {
   cgroupParent: string;
@@ -33,6 +34,7 @@ export interface LauncherParts {
   images: ImageService;
   volumes: VolumeStore;
   network: ContainerNetwork;
+  sources: MountSources;
   /** The sandbox of a pod container; throws when it is not there. */
   sandbox: (sandboxId: string) => SandboxJoin;
 }
@@ -56,7 +58,7 @@ export class Launcher {
 
   /** Root, volumes, namespaces, interface, process: all but letting it go. A failure leaves that to `takeDown`. */
   async bringUp(container: Container): Promise<{ pid: number }> {
-    const { images, network, runtime, volumes } = this.#parts;
+    const { images, network, runtime, sources, volumes } = this.#parts;
     expectCgroupMove();
     const { record, hostConfig } = container;
     const sandboxId = record.Gantry.pod?.sandboxId;
@@ -83,6 +85,7 @@ export class Launcher {
     const plan = launchPlan({
       container,
       rootfs,
+      sources: await sources.prepare(container),
       netnsPath: join.netnsPath,
       linkEnv: sandboxId === undefined ? linkEnvironment(network.links(container)) : [],
       cgroupParent: this.#options.cgroupParent,
@@ -101,6 +104,7 @@ export class Launcher {
       runtime.create(plan),
       sandboxId === undefined ? this.#connect(container, hostConfig.NetworkMode) : Promise.resolve(),
     ]);
+    sources.unpin(container);
     if (connected.status === "rejected") throw connected.reason;
     if (created.status === "rejected") throw created.reason;
     // A set's iteration also meets what is added meanwhile.
@@ -194,11 +198,12 @@ export class Launcher {
 
   /** Takes the process's surroundings away. Safe to repeat, and for what was never there. */
   async takeDown(container: Container): Promise<void> {
-    const { images, network, runtime, volumes } = this.#parts;
+    const { images, network, runtime, sources, volumes } = this.#parts;
     const isPod = container.isPod;
     for (const exec of container.execs.values()) exec.containerEnded();
     await Promise.all([runtime.delete(container.id), isPod ? undefined : network.release(container)]);
     images.snapshots.unmount(container.id);
+    sources.release(container);
     if (container.hostConfig.IpcMode === "shareable") while (unmount(this.#shmPath(container.id))) continue;
     for (const point of Object.values(container.record.MountPoints)) {
       if (point.Type === "volume") await volumes.release(point.Name as string, container.id);

@@ -14,6 +14,7 @@ import { parseSignal } from "./create-validation.ts";
 import type { EventLog } from "./event-log.ts";
 import { HealthMonitor } from "./health-monitor.ts";
 import type { Launcher } from "./launcher.ts";
+import { imageMounts } from "./mount-sources.ts";
 import { nextRestart } from "./restart-policy.ts";
 import { launchFailure } from "./start-failure.ts";
 import { parseTime, rfc3339, zeroTime } from "./timestamps.ts";
@@ -424,7 +425,7 @@ export class Lifecycle {
     try {
       await store.saveFact(container);
       await this.#parts.launcher.takeDown(container);
-      await images.snapshots.remove(container.id);
+      await Promise.all([container.id, ...imageMounts(container)].map((id) => images.snapshots.remove(id)));
       if (options.volumes) await this.#removeVolumes(container);
       const logFolder = container.record.LogPath;
       await store.remove(container);
@@ -550,7 +551,7 @@ export class Lifecycle {
 /** True for a container of which nothing but its record has to be gone when its end is told. */
 function vanishes({ hostConfig, isPod, record }: Container): boolean {
   if (isPod || hostConfig.AutoRemove !== true) return false;
-  return Object.values(record.MountPoints).every(({ Type }) => Type !== "volume");
+  return Object.values(record.MountPoints).every(({ Type }) => Type !== "volume" && Type !== "image");
 }
 
 function isAnonymous(point: { Name?: string; Spec?: { Source?: string } }): boolean {

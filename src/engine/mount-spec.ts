@@ -16,7 +16,6 @@ export interface WantedMount extends StoredMountPoint {
   volumeOptions?: Record<string, string>;
   volumeDriver?: string;
   tmpfsOptions?: string[];
-  subpath?: string;
   /** Nobody named it. */
   isAnonymous?: boolean;
 }
@@ -25,6 +24,11 @@ const cleanTarget = (target: string): string => {
   const clean = posix.normalize(target);
   return clean.length > 1 && clean.endsWith("/") ? clean.slice(0, -1) : clean;
 };
+
+/** A relative path that does not lead out by its own words (Go's filepath.IsLocal). */
+function isLocal(path: string): boolean {
+  return !path.startsWith("/") && !posix.normalize(path).startsWith("../") && posix.normalize(path) !== "..";
+}
 
 /** One `-v` argument: `[source:]target[:options]`. Throws docker's sentences (moby, volume/mounts/linux_parser.go). */
 export function parseBind(spec: string, volumeDriver: string): WantedMount {
@@ -102,9 +106,8 @@ export function parseBind(spec: string, volumeDriver: string): WantedMount {
 export function parseMount(mount: MountSpec): WantedMount {
   const type = mount.Type;
   const refuse = (why: string): GantryError => invalid(`invalid mount config for type "${type ?? ""}": ${why}`);
-  if (type === undefined || !["bind", "volume", "tmpfs"].includes(type)) {
-    if (type === "image" || type === "npipe" || type === "cluster")
-      throw refuse(`mount type "${type}" is not supported here`);
+  if (type === undefined || !["bind", "volume", "tmpfs", "image"].includes(type)) {
+    if (type === "npipe" || type === "cluster") throw refuse(`mount type "${type}" is not supported here`);
     throw invalid(`mount type unknown`);
   }
   const target = mount.Target ?? "";
@@ -120,6 +123,7 @@ export function parseMount(mount: MountSpec): WantedMount {
   if (type === "bind") {
     if (source === "") throw refuse("field Source must not be empty");
     extra("VolumeOptions", mount.VolumeOptions);
+    extra("ImageOptions", mount.ImageOptions);
     extra("TmpfsOptions", mount.TmpfsOptions);
     const propagation = mount.BindOptions?.Propagation ?? "";
     if (propagation !== "" && !propagations.has(propagation)) throw refuse(`invalid propagation mode: ${propagation}`);
@@ -138,8 +142,13 @@ export function parseMount(mount: MountSpec): WantedMount {
   }
   if (type === "volume") {
     extra("BindOptions", mount.BindOptions);
+    extra("ImageOptions", mount.ImageOptions);
     extra("TmpfsOptions", mount.TmpfsOptions);
     const options = mount.VolumeOptions;
+    if (options?.Subpath) {
+      if (source === "") throw refuse("must not set Subpath when using anonymous volumes");
+      if (!isLocal(options.Subpath)) throw refuse("subpath must be a relative path within the volume");
+    }
     if (source === "" && mount.ReadOnly === true)
       throw refuse("must not set ReadOnly mode when using anonymous volumes");
     const noCopy = options?.NoCopy === true;
@@ -156,11 +165,18 @@ export function parseMount(mount: MountSpec): WantedMount {
       ...(options?.Labels ? { volumeLabels: options.Labels } : {}),
       ...(options?.DriverConfig?.Options ? { volumeOptions: options.DriverConfig.Options } : {}),
       ...(options?.DriverConfig?.Name ? { volumeDriver: options.DriverConfig.Name } : {}),
-      ...(options?.Subpath ? { subpath: options.Subpath } : {}),
     };
   }
   extra("BindOptions", mount.BindOptions);
   extra("VolumeOptions", mount.VolumeOptions);
+  if (type === "image") {
+    extra("TmpfsOptions", mount.TmpfsOptions);
+    if (source === "") throw refuse("field Source must not be empty");
+    const subpath = mount.ImageOptions?.Subpath ?? "";
+    if (subpath !== "" && !isLocal(subpath)) throw refuse("subpath must be a relative path within the volume");
+    return { Type: "image", Name: source, Source: "", ...common, RW: false, Propagation: "rprivate" };
+  }
+  extra("ImageOptions", mount.ImageOptions);
   if (source !== "") throw refuse("field Source must not be specified");
   const tmpfs = mount.TmpfsOptions;
   const tmpfsOptions = [

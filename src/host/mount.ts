@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { type Path, bind, cString, check } from "./libc.ts";
+import { type Path, bind, check, cString, errnoName, lastErrno, rawSyscall, syscallNumbers } from "./libc.ts";
 
 const pointer = "void *";
 const mountCall = bind("mount", "int", [pointer, pointer, pointer, "ulong", pointer]);
@@ -72,6 +72,17 @@ export function unmount(target: Path): boolean {
     if (errno === "EINVAL" || errno === "ENOENT") return false;
     throw error;
   }
+}
+
+let mountAttributes: boolean | undefined;
+
+/** True where mount_setattr(2) is there: since Linux 5.12. */
+export function canSetMountAttributes(): boolean {
+  // No such descriptor: EBADF where the call is known.
+  mountAttributes ??=
+    rawSyscall(syscallNumbers.mountSetattr, "lplpl", -1, cString("x"), 0, Buffer.alloc(32), 32) === 0 ||
+    errnoName(lastErrno()) !== "ENOSYS";
+  return mountAttributes;
 }
 
 /** One line of /proc/self/mountinfo (proc(5)). */

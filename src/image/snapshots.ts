@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { FilesystemChange } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
 import { readJson, removeFolder } from "#host/files.ts";
-import { isMounted, mount, unmount } from "#host/mount.ts";
+import { bindMount, isMounted, mount, unmount } from "#host/mount.ts";
 import type { LayerStore } from "./layer-store.ts";
 import { overlayChanges } from "./overlay-changes.ts";
 import { archiveTree } from "./tree-archive.ts";
@@ -14,6 +14,8 @@ export interface Snapshot {
   id: string;
   /** ChainIDs from the bottom up; empty for an image without layers. */
   chain: string[];
+  /** Shows an image as it is: nothing is written, and nothing of a container's is in it. */
+  readOnly?: boolean;
 }
 
 export interface SnapshotPaths {
@@ -109,8 +111,8 @@ export class Snapshots {
   }
 
   /** Makes the folders of a new snapshot. The chain is what is below the writable layer, from the bottom up. */
-  async prepare(id: string, chain: readonly string[]): Promise<Snapshot> {
-    const snapshot: Snapshot = { id, chain: [...chain] };
+  async prepare(id: string, chain: readonly string[], options: { readOnly?: boolean } = {}): Promise<Snapshot> {
+    const snapshot: Snapshot = { id, chain: [...chain], ...(options.readOnly === true ? { readOnly: true } : {}) };
     for (const chainId of chain)
       if (this.#layers.get(chainId) === undefined)
         throw new GantryError("not-found", `The layer ${chainId} is missing. Pull or load the image again.`);
@@ -129,7 +131,8 @@ export class Snapshots {
   /** Mounts a snapshot and returns where. Safe to repeat. */
   mount(snapshot: Snapshot): string {
     const { upper, work, merged } = this.paths(snapshot);
-    if (isMounted(merged)) return merged;
+    // There is nothing to show of an image without layers.
+    if (isMounted(merged) || (snapshot.readOnly === true && snapshot.chain.length === 0)) return merged;
     const links = snapshot.chain.map((chainId) => {
       const layer = this.#layers.get(chainId);
       if (layer === undefined)
@@ -139,9 +142,15 @@ export class Snapshots {
         );
       return this.#layers.linkPath(layer);
     });
-    const lower = [...links.reverse(), this.#initLayer];
-    const options = (names: readonly string[]): string =>
-      `lowerdir=${names.join(":")},upperdir=${upper},workdir=${work}`;
+    const lower = links.reverse();
+    if (snapshot.readOnly !== true) lower.push(this.#initLayer);
+    else if (lower.length === 1) {
+      // The kernel makes no overlay of one layer.
+      bindMount(join(this.#layers.root, lower[0] as string), merged, { readOnly: true });
+      return merged;
+    }
+    const writable = snapshot.readOnly === true ? "" : `,upperdir=${upper},workdir=${work}`;
+    const options = (names: readonly string[]): string => `lowerdir=${names.join(":")}${writable}`;
     const absolute = options(lower.map((name) => (name.startsWith("/") ? name : join(this.#layers.root, name))));
     if (absolute.length <= maxOptions) {
       mount({ source: "overlay", target: merged, type: "overlay", data: absolute });
