@@ -17,6 +17,7 @@ import {
   emptyState,
   type StoredMountPoint,
 } from "./container.ts";
+import { storedLinks } from "./container-links.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { validateCreate } from "./create-validation.ts";
 import { discardUnsupported } from "./discarded-limits.ts";
@@ -264,10 +265,13 @@ export class ContainerCreator {
     };
     const primary = nameOf(mode === "default" ? "bridge" : mode);
     host.NetworkMode = primary;
+    // On user-defined networks links are names in DNS, which the network's own settings carry.
+    const links = builtinNetworks.includes(primary) ? (host.Links ?? []) : [];
+    host.Links = links.length === 0 ? null : [...new Set(storedLinks(links, this.#parts.store))];
     out[primary] = {};
     for (const [ref, settings] of Object.entries(asked)) {
       const name = nameOf(ref === "default" ? "bridge" : ref);
-      const isBuiltin = ["bridge", "host", "none"].includes(name);
+      const isBuiltin = builtinNetworks.includes(name);
       if (isBuiltin && (settings?.Aliases ?? []).length > 0) {
         throw new GantryError(
           "invalid",
@@ -334,6 +338,8 @@ export class ContainerCreator {
     }
   }
 }
+
+const builtinNetworks = ["bridge", "host", "none"];
 
 const emptyHostConfig: HostConfig = {
   Binds: null,

@@ -2,6 +2,7 @@ import type { ContainerSummary } from "#api/docker/container-types.ts";
 import type { Clock } from "#base/clock.ts";
 import { GantryError } from "#base/errors.ts";
 import type { ImageService } from "#image/image-service.ts";
+import { namesByLinks } from "./container-links.ts";
 import type { Container } from "./container.ts";
 import { statusWord } from "./container.ts";
 import type { ContainerStore } from "./container-store.ts";
@@ -60,9 +61,10 @@ export async function listContainers(options: ListContainersOptions, parts: List
     .filter(test)
     .sort((a, b) => parseTime(b.record.Created) - parseTime(a.record.Created));
   const now = clock.now();
+  const linkNames = namesByLinks(store);
   return Promise.all(
     (limit > 0 ? found.slice(0, limit) : found).map(async (container) => {
-      const summary = summarize(container, images, now);
+      const summary = summarize(container, images, now, linkNames.get(container.id) ?? []);
       if (options.size !== true) return summary;
       const SizeRw = await images.snapshots.usage(container.id);
       return { ...summary, SizeRw, SizeRootFs: SizeRw + imageSize(container, images) };

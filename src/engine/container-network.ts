@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EndpointSettings, NetworkSettings } from "#api/docker/container-types.ts";
-import { GantryError, hasCode } from "#base/errors.ts";
+import { GantryError } from "#base/errors.ts";
 import { apply, setLink } from "#host/links.ts";
 import { NetlinkSocket } from "#host/netlink-socket.ts";
 import { createNetworkNamespace, inNetworkNamespace, removeNetworkNamespace } from "#host/network-namespace.ts";
@@ -10,21 +10,13 @@ import type { Endpoint } from "#network/network-types.ts";
 import type { Networks } from "#network/networks.ts";
 import { containerResolvConf, formatResolvConf, parseResolvConf, type ResolvConf } from "#network/resolv-conf.ts";
 import { type Container, emptyNetworkSettings } from "./container.ts";
+import { linkNames, runningLinks } from "./container-links.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { portMap, publishRequests } from "./port-spec.ts";
 
 export interface ContainerNetworkParts {
   networks: Networks;
   store: ContainerStore;
-}
-
-/** Another container under a name of the linking one's choice. */
-export interface ContainerLink {
-  name: string;
-  alias: string;
-  hostname: string;
-  ip: string;
-  container: Container;
 }
 
 const builtin = new Set(["bridge", "host", "none"]);
@@ -114,6 +106,7 @@ export class ContainerNetwork {
       ...(settings.IPAMConfig?.IPv6Address ? { ipv6: settings.IPAMConfig.IPv6Address } : {}),
       ...this.#mac(container, network, settings),
       aliases: isUser ? [...(settings.Aliases ?? [])] : [],
+      ...(isUser && (settings.Links ?? []).length > 0 ? { links: linkNames(settings.Links as string[]) } : {}),
       ...(config.Hostname ? { hostname: config.Hostname } : {}),
       ports: publishRequests(container.hostConfig, config.ExposedPorts ?? {}),
       ...(settings.GwPriority === undefined ? {} : { gatewayPriority: settings.GwPriority }),
@@ -227,10 +220,9 @@ export class ContainerNetwork {
       const ip = extra.slice(split + 1).replace(/^\[(.*)\]$/, "$1");
       entries.push({ ip: ip === "host-gateway" ? this.#hostGateway() : ip, names: [extra.slice(0, split)] });
     }
-    for (const link of this.links(container)) {
+    for (const link of runningLinks(container, this.#parts.store)) {
       entries.push({ ip: link.ip, names: [...new Set([link.alias, link.hostname, link.name])] });
     }
-    for (const { ip, alias } of this.#endpointLinks(container)) entries.push({ ip, names: [alias] });
     const hostname = record.Config.Hostname ?? "";
     const names = record.Config.Domainname ? [`${hostname}.${record.Config.Domainname}`, hostname] : [hostname];
     for (const { ipv4, ipv6 } of endpoints) {
@@ -241,41 +233,6 @@ export class ContainerNetwork {
 
   #hostGateway(): string {
     return this.#parts.networks.inspect("bridge").IPAM.Config[0]?.Gateway ?? "127.0.0.1";
-  }
-
-  /** The containers that `--link` names, with the addresses that they have on a common network. */
-  links(container: Container): ContainerLink[] {
-    const networks = Object.keys(container.record.NetworkSettings.Networks);
-    return (container.hostConfig.Links ?? []).flatMap((link) => this.#link(container, link, networks, true));
-  }
-
-  /** What `docker network connect --link` names; on user-defined networks the other may come later, or never. */
-  #endpointLinks(container: Container): ContainerLink[] {
-    return Object.entries(container.record.NetworkSettings.Networks).flatMap(([network, { Links: links }]) =>
-      (links ?? []).flatMap((link) => this.#link(container, link, [network], false)),
-    );
-  }
-
-  #link(container: Container, link: string, networks: readonly string[], mustRun: boolean): ContainerLink[] {
-    const [ref = "", alias = ref] = link.split(":");
-    let other: Container;
-    try {
-      other = this.#parts.store.resolve(ref);
-    } catch (error) {
-      if (mustRun || !hasCode(error, "not-found")) throw error;
-      return [];
-    }
-    if (!other.isRunning && mustRun)
-      throw new GantryError(
-        "invalid",
-        `Cannot link to a non running container: /${other.name} AS /${container.name}/${alias}`,
-      );
-    const ip = networks
-      .map((name) => other.record.NetworkSettings.Networks[name]?.IPAddress)
-      .find((text) => text !== undefined && text !== "");
-    if (ip === undefined) return [];
-    const hostname = other.record.Config.Hostname ?? "";
-    return [{ name: other.name, alias: alias.replace(/^.*\//, ""), hostname, ip, container: other }];
   }
 
   resolvConf(container: Container): string {

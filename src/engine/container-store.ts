@@ -6,6 +6,7 @@ import { GantryError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { readJson, removeFolder, writeFileAtomic } from "#host/files.ts";
 import { Container, type ContainerRecord, statusWord } from "./container.ts";
+import { linkTarget } from "./container-links.ts";
 
 /** The containers of this engine: in memory by id and by name, on disk under `containers/<id>/`. */
 export class ContainerStore {
@@ -63,6 +64,10 @@ export class ContainerStore {
     if (exact !== undefined) return exact;
     const named = this.#byName.get(ref.startsWith("/") ? ref.slice(1) : ref);
     if (named !== undefined) return this.#byId.get(named) as Container;
+    const [owner = "", alias] = (ref.startsWith("/") ? ref.slice(1) : ref).split("/");
+    const linking = alias === undefined ? undefined : this.#byId.get(this.#byName.get(owner) ?? "");
+    const linked = linking === undefined ? undefined : linkTarget(linking, alias as string, this);
+    if (linked !== undefined) return linked;
     const found: Container[] = [];
     if (/^[a-f0-9]+$/.test(ref)) {
       for (const [id, container] of this.#byId) if (id.startsWith(ref)) found.push(container);

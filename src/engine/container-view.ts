@@ -11,6 +11,8 @@ import type { ImageService } from "#image/image-service.ts";
 import { familiarString, parseReference } from "#image/reference.ts";
 import type { Container, StoredMountPoint } from "./container.ts";
 import { statusWord } from "./container.ts";
+import { shownLinks } from "./container-links.ts";
+import type { ContainerStore } from "./container-store.ts";
 import { humanDuration, parseTime } from "./timestamps.ts";
 
 function stateOf(container: Container): ContainerState {
@@ -52,7 +54,7 @@ function endpointsOf(container: Container): Record<string, EndpointSettings> {
 }
 
 /** `GET /containers/{id}/json`. */
-export function inspectContainer(container: Container, images: ImageService): ContainerInspect {
+export function inspectContainer(container: Container, images: ImageService, store: ContainerStore): ContainerInspect {
   const { record, hostConfig } = container;
   const snapshotRoot = join(images.snapshots.root, container.id);
   const lower = record.Gantry.chain
@@ -82,6 +84,7 @@ export function inspectContainer(container: Container, images: ImageService): Co
     ExecIDs: execIds.length === 0 ? null : execIds,
     HostConfig: {
       ...hostConfig,
+      Links: shownLinks(container, store),
       MaskedPaths: hostConfig.MaskedPaths ?? [],
       ReadonlyPaths: hostConfig.ReadonlyPaths ?? [],
     },
@@ -150,12 +153,17 @@ function imageName(container: Container, images: ImageService): string {
 }
 
 /** One line of `docker ps`. */
-export function summarize(container: Container, images: ImageService, now: number): ContainerSummary {
+export function summarize(
+  container: Container,
+  images: ImageService,
+  now: number,
+  linkNames: readonly string[],
+): ContainerSummary {
   const { record, hostConfig } = container;
   const command = [record.Path, ...record.Args.map((arg) => (/[\s'"]/.test(arg) ? `'${arg}'` : arg))].join(" ");
   return {
     Id: container.id,
-    Names: [record.Name],
+    Names: [record.Name, ...linkNames].sort(),
     Image: imageName(container, images),
     ImageID: record.Image,
     Command: command,

@@ -15,6 +15,7 @@ import type { ContainerNetwork } from "./container-network.ts";
 import { containerStats } from "./container-stats.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { processTable } from "./container-top.ts";
+import { parseLink } from "./container-links.ts";
 import { inspectContainer } from "./container-view.ts";
 import { validateResources, validateRestartPolicy } from "./create-validation.ts";
 import { parseDetachKeys } from "./detach-keys.ts";
@@ -80,14 +81,14 @@ export function createContainersApi(parts: ContainersApiParts): ContainersApi {
     unpause: async (ref) => lifecycle.unpause(resolve(ref)),
     wait: async (ref, condition, signal) => ({ result: waitFor(resolve(ref), condition, signal) }),
     async remove(ref, options = {}) {
-      if (options.link === true) return removeLink(ref, parts);
+      if (options.link === true) return removeLink(ref);
       await lifecycle.remove(resolve(ref), options);
     },
     rename: async (ref, newName) => rename(resolve(ref), newName, parts),
     update: async (ref, body) => update(resolve(ref), body, parts),
     async inspect(ref, options = {}) {
       const container = resolve(ref);
-      const shown = inspectContainer(container, images);
+      const shown = inspectContainer(container, images, store);
       if (options.size !== true) return shown;
       const SizeRw = await images.snapshots.usage(container.id);
       return { ...shown, SizeRw, SizeRootFs: SizeRw + imageSize(container, images) };
@@ -127,16 +128,17 @@ export function createContainersApi(parts: ContainersApiParts): ContainersApi {
     execResize: async (id, size) => execs.resize(id, size),
   };
 
-  function removeLink(ref: string, { store: all }: ContainersApiParts): void {
-    const slash = ref.replace(/^\//, "").lastIndexOf("/");
-    const [owner, alias] = [ref.replace(/^\//, "").slice(0, slash), ref.replace(/^\//, "").slice(slash + 1)];
-    const container = slash < 0 ? undefined : all.resolve(owner);
-    const links = container?.hostConfig.Links ?? [];
-    const left = links.filter((link) => (link.split(":")[1] ?? link.split(":")[0])?.replace(/^.*\//, "") !== alias);
-    if (container === undefined || left.length === links.length) {
+  async function removeLink(ref: string): Promise<void> {
+    const [owner = "", alias = ""] = ref.replace(/^\//, "").split("/");
+    if (alias === "")
       throw new GantryError("invalid", `Conflict, cannot remove the default link name of the container`);
+    const container = resolve(owner);
+    const left = (container.hostConfig.Links ?? []).filter((link) => parseLink(link).alias !== alias);
+    if (left.length === (container.hostConfig.Links ?? []).length) {
+      throw new GantryError("not-found", `No such container: ${ref}`);
     }
     container.hostConfig.Links = left;
+    await store.saveHostConfig(container);
   }
 
   async function waitFor(container: Container, condition: WaitCondition, signal: AbortSignal): Promise<WaitResult> {

@@ -9,8 +9,10 @@ import type { Container } from "./container.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { parseDetachKeys } from "./detach-keys.ts";
 import type { ExecStartOptions, StreamSession } from "./engine.ts";
+import { runningLinks } from "./container-links.ts";
 import { execPlan } from "./exec-plan.ts";
 import { ExecSession } from "./exec-session.ts";
+import { linkEnvironment } from "./link-environment.ts";
 import type { Launcher } from "./launcher.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { ProcessSession } from "./stream-session.ts";
@@ -87,10 +89,15 @@ export class ExecApi {
     const stdin = isAttached && body.AttachStdin === true;
     const command = (body.Cmd ?? []).join(" ");
     try {
-      const plan = execPlan(container, this.#parts.launcher.rootfs(container), {
-        ...body,
-        ...(options.consoleSize === undefined ? {} : { ConsoleSize: [...options.consoleSize] }),
-      });
+      const plan = execPlan(
+        container,
+        this.#parts.launcher.rootfs(container),
+        {
+          ...body,
+          ...(options.consoleSize === undefined ? {} : { ConsoleSize: [...options.consoleSize] }),
+        },
+        linkEnvironment(container.name, runningLinks(container, store)),
+      );
       const handle = await runtime.exec(container.id, { ...plan, privileged: body.Privileged === true, stdin });
       session.handle = handle;
       session.pid = handle.pid;

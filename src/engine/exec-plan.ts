@@ -6,8 +6,13 @@ import { environment, processPlan } from "./launch-plan.ts";
 import { resolveUser } from "./passwd.ts";
 
 /** What a command in a running container runs as. */
-export function execPlan(container: Container, rootfs: string, body: ExecCreateBody): ProcessPlan {
-  const base = processPlan({ container, rootfs, linkEnv: [] });
+export function execPlan(
+  container: Container,
+  rootfs: string,
+  body: ExecCreateBody,
+  linkEnv: string[] = [],
+): ProcessPlan {
+  const base = processPlan({ container, rootfs, linkEnv });
   const spec = body.User || container.record.Config.User || "";
   const user = resolveUser(
     rootfs,
@@ -30,7 +35,7 @@ export function execPlan(container: Container, rootfs: string, body: ExecCreateB
       hostname: container.record.Config.Hostname ?? "",
       tty: body.Tty === true,
       home: user.home,
-      linkEnv: [],
+      linkEnv,
     }),
     capabilities: body.Privileged === true ? availableCapabilities() : base.capabilities,
     ...((size[0] ?? 0) > 0 ? { consoleSize: [size[0] as number, size[1] as number] as const } : {}),

@@ -12,6 +12,7 @@ import type { ContainerNetwork } from "./container-network.ts";
 import type { ContainerStore } from "./container-store.ts";
 import type { EngineDefaults } from "./engine-options.ts";
 import { launchPlan } from "./launch-plan.ts";
+import { runningLinks } from "./container-links.ts";
 import { linkEnvironment } from "./link-environment.ts";
 import { logPlan } from "./log-plan.ts";
 import type { MountSources } from "./mount-sources.ts";
@@ -87,7 +88,8 @@ export class Launcher {
       rootfs,
       sources: await sources.prepare(container),
       netnsPath: join.netnsPath,
-      linkEnv: sandboxId === undefined ? linkEnvironment(network.links(container)) : [],
+      linkEnv:
+        sandboxId === undefined ? linkEnvironment(container.name, runningLinks(container, this.#parts.store)) : [],
       cgroupParent: this.#options.cgroupParent,
       namespaces: join.namespaces,
       shmPath: join.shmPath,

@@ -1,21 +1,14 @@
-import type { Container } from "./container.ts";
+import type { ContainerLink } from "./container-links.ts";
 import { parsePortKey } from "./port-spec.ts";
 
-interface Link {
-  name: string;
-  alias: string;
-  ip: string;
-  container: Container;
-}
-
 /** The variables of `--link` on the default bridge: `DB_PORT_5432_TCP_ADDR` and its kin, and the other's own as `DB_ENV_…`. */
-export function linkEnvironment(links: readonly Link[]): string[] {
-  return links.flatMap(({ name, alias, ip, container }) => {
+export function linkEnvironment(owner: string, links: readonly ContainerLink[]): string[] {
+  return links.flatMap(({ alias, ip, container }) => {
     const prefix = alias.toUpperCase().replaceAll("-", "_");
     const ports = Object.keys(container.record.Config.ExposedPorts ?? {})
       .map(parsePortKey)
       .sort((a, b) => a.from - b.from);
-    const out = [`${prefix}_NAME=/${name}/${alias}`];
+    const out = [`${prefix}_NAME=/${owner}/${alias}`];
     const [first] = ports;
     if (first !== undefined) out.push(`${prefix}_PORT=${first.protocol}://${ip}:${first.from}`);
     for (const { from, protocol } of ports) {

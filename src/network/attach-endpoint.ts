@@ -47,6 +47,7 @@ export function newEndpoint(
     mac: live.hasInterfaces ? mac : "",
     ...addresses,
     aliases: request.aliases ?? [],
+    ...(request.links === undefined ? {} : { links: request.links }),
     ports: [],
     gatewayPriority: request.gatewayPriority ?? 0,
   };

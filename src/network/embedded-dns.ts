@@ -6,13 +6,21 @@ import { addressBytes, addressOfReverseName } from "./addresses.ts";
 import { DnsForwarder } from "./dns-forwarder.ts";
 import { type DnsQuestion, type DnsRecord, type DnsResponse, dnsType } from "./dns-message.ts";
 import { DnsServer, type DnsVerdict } from "./dns-server.ts";
-import type { NetworkNames } from "./network-names.ts";
+import type { NameAnswer, NetworkNames } from "./network-names.ts";
 import { embeddedDnsAddress } from "./resolv-conf.ts";
+
+export interface DnsNetwork {
+  name: string;
+  names: NetworkNames;
+  /** The container's own names for others (`docker network connect --link`), which stand before everybody's. */
+  links: Readonly<Record<string, string>>;
+  internal: boolean;
+}
 
 export interface EmbeddedDnsOptions {
   netnsPath: string;
   /** The user-defined networks that the container is on now, in the order of connection. */
-  networks: () => readonly { name: string; names: NetworkNames; internal: boolean }[];
+  networks: () => readonly DnsNetwork[];
   upstream: () => readonly string[];
   log: Logger;
   random?: () => number;
@@ -85,12 +93,8 @@ table ip gantry-dns {
         }
       }
     } else {
-      for (const network of networks) {
-        const suffix = `.${network.name.toLowerCase()}`;
-        const found =
-          network.names.lookup(name) ??
-          (name.endsWith(suffix) ? network.names.lookup(name.slice(0, -suffix.length)) : undefined);
-        if (found === undefined) continue;
+      const found = linked(name, networks) ?? known(name, networks);
+      if (found !== undefined) {
         if (question.type === dnsType.A) return answer(this.#addresses(question, "A", found.ipv4));
         if (question.type === dnsType.AAAA) return answer(this.#addresses(question, "AAAA", found.ipv6));
         return answer([]);
@@ -112,6 +116,35 @@ table ip gantry-dns {
       address,
     }));
   }
+}
+
+/** What a name can mean on a network: itself, and what stands before the network's own name. */
+function readings(name: string, network: DnsNetwork): string[] {
+  const suffix = `.${network.name.toLowerCase()}`;
+  return name.endsWith(suffix) ? [name, name.slice(0, -suffix.length)] : [name];
+}
+
+function linked(name: string, networks: readonly DnsNetwork[]): NameAnswer | undefined {
+  for (const network of networks) {
+    for (const reading of readings(name, network)) {
+      const target = Object.entries(network.links).find(([alias]) => alias.toLowerCase() === reading)?.[1];
+      const found = target === undefined ? undefined : network.names.lookup(target);
+      if (found !== undefined) return found;
+    }
+  }
+  return undefined;
+}
+
+/** A name that the container has given to another is nobody's else on that network, also while that one is away. */
+function known(name: string, networks: readonly DnsNetwork[]): NameAnswer | undefined {
+  for (const network of networks) {
+    const aliases = new Set(Object.keys(network.links).map((alias) => alias.toLowerCase()));
+    for (const reading of readings(name, network)) {
+      const found = aliases.has(reading) ? undefined : network.names.lookup(reading);
+      if (found !== undefined) return found;
+    }
+  }
+  return undefined;
 }
 
 function answer(answers: DnsRecord[]): DnsResponse {

@@ -38,6 +38,8 @@ export interface EndpointRequest {
   mac?: string;
   /** Names that the embedded DNS answers on this network, besides the container's name, short id and hostname. */
   aliases?: string[];
+  /** Names that this container alone has for others on this network: its own name to one of theirs. */
+  links?: Record<string, string>;
   hostname?: string;
   /** Published when this endpoint gives the container its way out. */
   ports?: PublishRequest[];
@@ -69,6 +71,8 @@ export interface Endpoint {
   ipv6PrefixLength: number;
   ipv6Gateway: string;
   aliases: string[];
+  /** As requested; endpoints from before there were links have none. */
+  links?: Record<string, string>;
   ports: PublishedPort[];
   gatewayPriority: number;
 }

@@ -405,10 +405,10 @@ export class Networks {
     container.dns = await EmbeddedDns.start({
       netnsPath,
       networks: () =>
-        container.endpoints.flatMap(({ networkId }) => {
+        container.endpoints.flatMap(({ networkId, links = {} }) => {
           const live = this.#networks.get(networkId);
           if (live === undefined || !live.isUserDefined) return [];
-          return [{ name: live.definition.Name, names: live.names, internal: live.definition.Internal }];
+          return [{ name: live.definition.Name, names: live.names, links, internal: live.definition.Internal }];
         }),
       upstream: () => container.upstream ?? this.#upstream(),
       log: this.#parts.log,

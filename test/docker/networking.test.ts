@@ -80,6 +80,41 @@ test("containers of a user-defined network find each other by name and alias, ot
   await cli.ok("network", "rm", "n1", "n2");
 });
 
+test("a link on a user-defined network is a name in DNS that its owner alone has, also for one that comes later", async () => {
+  await cli.ok("network", "create", "ln");
+  await cli.ok("run", "-d", "--name", "asker", "--network", "ln", "--link", "late:db", "bb:1", "sleep", "100");
+  assert.notEqual((await cli.run(["exec", "asker", "ping", "-c1", "-W1", "db"])).code, 0);
+  await cli.ok("run", "-d", "--name", "late", "--network", "ln", "bb:1", "sleep", "100");
+  await cli.ok("exec", "asker", "ping", "-c1", "-W2", "db");
+  await cli.ok("exec", "asker", "ping", "-c1", "-W2", "db.ln");
+  assert.notEqual((await cli.run(["exec", "late", "ping", "-c1", "-W1", "db"])).code, 0);
+  // Another container under that name, at another address.
+  await cli.ok("rm", "-f", "late");
+  await cli.ok("run", "-d", "--name", "late", "--network", "ln", "bb:1", "sleep", "100");
+  await cli.ok("exec", "asker", "ping", "-c1", "-W2", "db");
+  assert.doesNotMatch(await cli.ok("exec", "asker", "cat", "/etc/hosts"), /\bdb\b/);
+  assert.equal(await cli.ok("inspect", "-f", "{{json .HostConfig.Links}}", "asker"), "null");
+  await cli.ok("rm", "-f", "asker", "late");
+  await cli.ok("network", "rm", "ln");
+});
+
+test("a link on the default bridge survives a rename, gives the other a name, and is taken away by rm --link", async () => {
+  const refused = await cli.run(["create", "--link", "nobody:db", "bb:1", "true"]);
+  assert.match(refused.err, /could not get container for nobody: No such container: nobody/);
+  await cli.ok("run", "-d", "--name", "db1", "bb:1", "sleep", "100");
+  await cli.ok("run", "-d", "--name", "user", "--link", "db1:db", "bb:1", "sleep", "100");
+  await cli.ok("rename", "db1", "db2");
+  assert.equal(await cli.ok("inspect", "-f", "{{json .HostConfig.Links}}", "user"), '["/db2:/user/db"]');
+  assert.equal(await cli.ok("inspect", "-f", "{{.Name}}", "user/db"), "/db2");
+  assert.equal(await cli.ok("ps", "--no-trunc", "--filter", "name=db2", "--format", "{{.Names}}"), "db2,user/db");
+  await cli.ok("restart", "-t0", "user");
+  await cli.ok("exec", "user", "ping", "-c1", "-W2", "db");
+  assert.match(await cli.ok("exec", "user", "env"), /^DB_NAME=\/user\/db$/m);
+  await cli.ok("rm", "--link", "user/db");
+  assert.equal(await cli.ok("inspect", "-f", "{{json .HostConfig.Links}}", "user"), "null");
+  await cli.ok("rm", "-f", "user", "db2");
+});
+
 test("--network container: shares the addresses, host has the machine's, none has only the loopback", async () => {
   await web("w5");
   assert.equal(

@@ -32,7 +32,7 @@ async function put(call: Call): Promise<void> {
 }
 
 export const archiveRoutes: Route[] = [
-  { method: "HEAD", pattern: "/containers/{id}/archive", handle: head },
-  { method: "GET", pattern: "/containers/{id}/archive", handle: get },
-  { method: "PUT", pattern: "/containers/{id}/archive", handle: put },
+  { method: "HEAD", pattern: "/containers/{id...}/archive", handle: head },
+  { method: "GET", pattern: "/containers/{id...}/archive", handle: get },
+  { method: "PUT", pattern: "/containers/{id...}/archive", handle: put },
 ];

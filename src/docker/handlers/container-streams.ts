@@ -113,9 +113,9 @@ async function stats(call: Call): Promise<void> {
 }
 
 export const containerStreamRoutes: Route[] = [
-  { method: "POST", pattern: "/containers/{id}/attach", handle: attach },
-  { method: "GET", pattern: "/containers/{id}/attach/ws", handle: attachWebSocket },
-  { method: "GET", pattern: "/containers/{id}/logs", handle: logs },
-  { method: "POST", pattern: "/containers/{id}/resize", handle: resize },
-  { method: "GET", pattern: "/containers/{id}/stats", handle: stats },
+  { method: "POST", pattern: "/containers/{id...}/attach", handle: attach },
+  { method: "GET", pattern: "/containers/{id...}/attach/ws", handle: attachWebSocket },
+  { method: "GET", pattern: "/containers/{id...}/logs", handle: logs },
+  { method: "POST", pattern: "/containers/{id...}/resize", handle: resize },
+  { method: "GET", pattern: "/containers/{id...}/stats", handle: stats },
 ];

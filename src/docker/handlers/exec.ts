@@ -56,7 +56,7 @@ async function resize(call: Call): Promise<void> {
 }
 
 export const execRoutes: Route[] = [
-  { method: "POST", pattern: "/containers/{id}/exec", handle: create },
+  { method: "POST", pattern: "/containers/{id...}/exec", handle: create },
   { method: "POST", pattern: "/exec/{id}/start", handle: start },
   { method: "POST", pattern: "/exec/{id}/resize", handle: resize },
   { method: "GET", pattern: "/exec/{id}/json", handle: inspect },
