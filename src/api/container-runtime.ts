@@ -180,6 +180,6 @@ export interface ContainerRuntimePort {
       ended: () => boolean;
       signal?: AbortSignal;
     },
-  ): AsyncIterable<LoggedLine>;
+  ): AsyncIterable<LoggedLine[]>;
   reopenLog(id: string): Promise<void>;
 }

@@ -230,8 +230,8 @@ test("logs are read whole, from the end, since a time, and followed to the end",
   });
   const read = async (extra: object): Promise<string> => {
     let text = "";
-    for await (const line of runtime.readLog(log, { follow: false, ended: () => over, ...extra }))
-      text += Buffer.from(line.data).toString();
+    for await (const lines of runtime.readLog(log, { follow: false, ended: () => over, ...extra }))
+      for (const { data } of lines) text += Buffer.from(data).toString();
     return text;
   };
   await runtime.start(id);

@@ -299,7 +299,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
     return readCgroup(kept.cgroupPath);
   }
 
-  readLog(log: LogPlan, options: Parameters<ContainerRuntimePort["readLog"]>[1]): AsyncIterable<LoggedLine> {
+  readLog(log: LogPlan, options: Parameters<ContainerRuntimePort["readLog"]>[1]): AsyncIterable<LoggedLine[]> {
     return readLog(log, options);
   }
 

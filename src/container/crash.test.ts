@@ -73,11 +73,11 @@ test("containers outlive a daemon that is killed, with streams, logs, exits and 
   assert.equal((await runtime.exited(living)).exitCode, 137);
   assert.equal(await output, "got word\n");
   let logged = "";
-  for await (const line of runtime.readLog(
+  for await (const lines of runtime.readLog(
     { format: "json-file", path, maxSize: 0, maxFiles: 1 },
     { follow: false, ended: () => true },
   ))
-    logged += Buffer.from(line.data).toString();
+    for (const { data } of lines) logged += Buffer.from(data).toString();
   assert.equal(logged, "got word\n");
   assert.equal(await runtime.kill(living, 9), false);
   for (const id of ids) await runtime.delete(id);

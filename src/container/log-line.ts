@@ -4,20 +4,51 @@ const space = 0x20;
 const wholeLine = 0x46;
 const newline = 0x0a;
 
+/** `2026-01-02T03:04:05.000000006+00:00`: what conmon writes. */
+const usualTime = 35;
+const letterO = 0x6f;
+const letterE = 0x65;
+
+/** A line whose time is worked out when somebody asks for it: most readers do not. */
+class ParsedLine implements LoggedLine {
+  readonly stream: "stdout" | "stderr";
+  readonly data: Buffer;
+  readonly #line: Buffer;
+  readonly #timeEnd: number;
+
+  constructor(stream: "stdout" | "stderr", line: Buffer, timeEnd: number, data: Buffer) {
+    this.stream = stream;
+    this.data = data;
+    this.#line = line;
+    this.#timeEnd = timeEnd;
+  }
+
+  get time(): string {
+    return utcTime(this.#line.toString("latin1", 0, this.#timeEnd));
+  }
+}
+
+/** Which stream a word of six letters at `at` names. */
+function streamAt(line: Buffer, at: number): "stdout" | "stderr" | undefined {
+  // The fourth letter tells them apart; the whole word is looked at, as anybody may have written the file.
+  const stream = line[at + 3] === letterO ? "stdout" : line[at + 3] === letterE ? "stderr" : undefined;
+  return stream !== undefined && line.toString("latin1", at, at + 6) === stream ? stream : undefined;
+}
+
 /**
  * One line of conmon's log, newline included: `TIME STREAM TAG TEXT` (kubelet, "CRI logging"). Tag F ends a line
  * of the program, P is a part of one and loses its newline. Undefined for what is no such line. The data shares
  * memory with `line`.
  */
 export function parseLogLine(line: Buffer): LoggedLine | undefined {
-  const first = line.indexOf(space);
+  const first = line[usualTime] === space ? usualTime : line.indexOf(space);
   // `stdout` and `stderr` have six letters both, a tag has one.
   const second = first + 7;
   if (first < 0 || line[second] !== space || line[second + 2] !== space) return undefined;
-  const stream = line.toString("latin1", first + 1, second);
-  if (stream !== "stdout" && stream !== "stderr") return undefined;
+  const stream = streamAt(line, first + 1);
+  if (stream === undefined) return undefined;
   const end = line[second + 1] === wholeLine || line[line.length - 1] !== newline ? line.length : line.length - 1;
-  return { stream, time: utcTime(line.toString("latin1", 0, first)), data: line.subarray(second + 3, end) };
+  return new ParsedLine(stream, line, first, line.subarray(second + 3, end));
 }
 
 /** Conmon writes local time with an offset; docker shows UTC with nine digits. */

@@ -63,9 +63,10 @@ function rangeOf({ since, until }: ReadLogOptions): Range {
 
 /**
  * Reads a log in order, across rotated files; with `follow` until the container has ended and all is read, also
- * through rotations that happen meanwhile.
+ * through rotations that happen meanwhile. Gives what is there, some thousand lines at once at most: a promise for
+ * each line would cost more than the line.
  */
-export async function* readLog(log: LogPlan, options: ReadLogOptions): AsyncGenerator<LoggedLine, void, undefined> {
+export async function* readLog(log: LogPlan, options: ReadLogOptions): AsyncGenerator<LoggedLine[], void, undefined> {
   const { tail, follow, signal } = options;
   if (log.format === "none" || (tail === 0 && !follow)) return;
   const range = rangeOf(options);
@@ -91,13 +92,18 @@ export async function* readLog(log: LogPlan, options: ReadLogOptions): AsyncGene
         const isOver = !isNewest || !follow || options.ended();
         const next = isNewest && follow ? await openNextFile(log, file) : undefined;
         for (let lines = await reader.next(); lines.length > 0; lines = await reader.next()) {
+          if (signal?.aborted) return;
+          const wanted: LoggedLine[] = [];
+          let isPast = false;
           for (const raw of lines) {
-            if (signal?.aborted) return;
             const line = parseLogLine(raw);
             if (line === undefined || range.isBefore(line)) continue;
-            if (range.isAfter(line)) return;
-            yield line;
+            isPast = range.isAfter(line);
+            if (isPast) break;
+            wanted.push(line);
           }
+          if (wanted.length > 0) yield wanted;
+          if (isPast) return;
         }
         if (next !== undefined) {
           files.push(next);

@@ -60,8 +60,6 @@ export function echoSession(tty: boolean): StreamSession {
   };
 }
 
-export async function* logEntries(...lines: [LogEntry["stream"], string][]): AsyncGenerator<LogEntry> {
-  for (const [stream, line] of lines) {
-    yield { stream, time: "2026-01-02T03:04:05.000000006Z", data: Buffer.from(line) };
-  }
+export async function* logEntries(...lines: [LogEntry["stream"], string][]): AsyncGenerator<LogEntry[]> {
+  yield lines.map(([stream, line]) => ({ stream, time: "2026-01-02T03:04:05.000000006Z", data: Buffer.from(line) }));
 }

@@ -346,8 +346,12 @@ function logs(container: Container, options: LogsOptions, parts: ContainersApiPa
   return {
     tty,
     entries: (async function* () {
-      for await (const line of lines) {
-        if (line.stream === "stdout" ? options.stdout : options.stderr) yield line;
+      for await (const some of lines) {
+        const isAll = options.stdout && options.stderr;
+        const wanted = isAll
+          ? some
+          : some.filter(({ stream }) => (stream === "stdout" ? options.stdout : options.stderr));
+        if (wanted.length > 0) yield wanted;
       }
     })(),
   };
@@ -400,5 +404,5 @@ async function* replayed(
   parts: ContainersApiParts,
 ): AsyncGenerator<StreamChunk> {
   const { entries } = logs(container, { stdout: options.stdout || !options.stderr, stderr: options.stderr }, parts);
-  for await (const { stream, data } of entries) yield { stream, data };
+  for await (const some of entries) for (const { stream, data } of some) yield { stream, data };
 }

@@ -131,7 +131,7 @@ test("exits, restarts and --rm are seen to although nobody looked; edited ports 
   assert.deepEqual([State.Status, State.ExitCode], ["exited", 9]);
   assert.ok(Math.abs(Date.parse(State.FinishedAt) - endedAt) < 400, State.FinishedAt);
   const { entries } = await engine.containers.logs(ends, { stdout: true, stderr: true });
-  assert.equal(Buffer.from((await Array.fromAsync(entries))[0]?.data ?? []).toString(), "bye\n");
+  assert.equal(Buffer.from((await Array.fromAsync(entries)).flat()[0]?.data ?? []).toString(), "bye\n");
   await assert.rejects(engine.containers.inspect(goes), { code: "not-found" });
   await eventually(async () => (await engine.containers.inspect(again)).State.Status === "running", "the restart");
   const after = await engine.containers.inspect(web);

@@ -122,7 +122,7 @@ test("logs are there after the end, by stream, by tail, and followed to the end"
   const read = async (options: Parameters<Engine["containers"]["logs"]>[1]): Promise<string> => {
     const { entries } = await engine.containers.logs(result.id, options);
     let text = "";
-    for await (const { data } of entries) text += Buffer.from(data).toString();
+    for await (const some of entries) for (const { data } of some) text += Buffer.from(data).toString();
     return text;
   };
   assert.equal(await read({ stdout: true, stderr: false }), "out1\nout2\nout3\n");

@@ -69,7 +69,8 @@ export interface LogEntry {
 export interface LogsResult {
   /** A TTY's log is sent raw, any other in 8-byte frames. */
   tty: boolean;
-  entries: AsyncIterable<LogEntry>;
+  /** Those that are there at once, never none. */
+  entries: AsyncIterable<LogEntry[]>;
 }
 
 export interface StreamChunk {

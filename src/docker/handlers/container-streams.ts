@@ -4,7 +4,7 @@ import type { AttachOptions, LogsOptions, StreamSession } from "#engine/engine.t
 import { acceptWebSocket } from "#web/websocket.ts";
 import { type Call, type Route, sendJson, sendStatus, writeChunk } from "../call.ts";
 import { boolOr, boolValue, intValue, timeValue } from "../query.ts";
-import { stdcopyFrame } from "../stdcopy.ts";
+import { joinPieces } from "../stdcopy.ts";
 import { hijack, joinStreams } from "../streams.ts";
 
 function id(call: Call): string {
@@ -79,9 +79,13 @@ async function logs(call: Call): Promise<void> {
     "Content-Type": framed ? "application/vnd.docker.multiplexed-stream" : "application/vnd.docker.raw-stream",
   });
   const timestamps = boolValue(query, "timestamps");
-  for await (const entry of result.entries) {
-    const data = timestamps ? Buffer.concat([Buffer.from(`${entry.time} `), entry.data]) : entry.data;
-    if (!(await writeChunk(response, result.tty ? data : stdcopyFrame(entry.stream, data)))) return;
+  for await (const entries of result.entries) {
+    const pieces = entries.map((entry) => ({
+      stream: entry.stream,
+      prefix: timestamps ? `${entry.time} ` : "",
+      data: entry.data,
+    }));
+    if (!(await writeChunk(response, joinPieces(pieces, !result.tty)))) return;
   }
   response.end();
 }
