@@ -109,6 +109,7 @@ export function tableText(table: string, state: TableState): string {
   return `table inet ${table}\ndelete table inet ${table}\n${skeleton(table)}${elementCommands(table, "add", elements)}`;
 }
 
+/** In rules that every packet meets, the comparison that nearly all fail stands before the look into a set. */
 function skeleton(table: string): string {
   return `table inet ${table} {
   set bridges { type ifname; }
@@ -135,7 +136,7 @@ function skeleton(table: string): string {
   }
   chain guard {
     type filter hook prerouting priority raw; policy accept;
-    iifname @bridges ip daddr 127.0.0.0/8 drop
+    ip daddr 127.0.0.0/8 iifname @bridges drop
   }
   chain prerouting {
     type nat hook prerouting priority dstnat; policy accept;
@@ -147,8 +148,8 @@ function skeleton(table: string): string {
   }
   chain redirects {
     type filter hook output priority filter; policy accept;
-    oifname @routed icmp type redirect drop
-    oifname @routed icmpv6 type nd-redirect drop
+    icmp type redirect oifname @routed drop
+    icmpv6 type nd-redirect oifname @routed drop
   }
   chain forward {
     type filter hook forward priority filter; policy accept;

@@ -74,6 +74,8 @@ export function serviceTableText(options: ServiceTableOptions): string {
   lines.push("chain output {", "type nat hook output priority -105; policy accept;", "jump services", "}");
   for (const hook of ["input", "forward", "output"]) {
     lines.push(`chain filter-${hook} {`, `type filter hook ${hook} priority filter; policy accept;`);
+    // A flow that is under way has its service's address rewritten long before: only new ones are looked up.
+    lines.push("ct state established,related accept");
     both((family, ip) => `${ip} daddr . meta l4proto . th dport @refused${family} goto refuse`);
     // What no service took stays here, instead of leaving by the default route.
     if (hook === "forward") forServices((_family, ip, cidrs) => `${ip} daddr { ${cidrs} } goto refuse`);
