@@ -42,7 +42,10 @@ export interface ContainerResources {
 }
 
 export interface ContainerMount {
+  /** Empty where an image is mounted. */
   hostPath: string;
+  /** In place of `hostPath`: an image of the machine, read-only, or the folder or file `subPath` of it. */
+  image?: { id: string; subPath?: string };
   containerPath: string;
   readOnly: boolean;
   /** What is mounted below is read-only, too. Needs Linux 5.12. */

@@ -57,7 +57,9 @@ function mountOf(mount: MountMessage): ContainerMount {
   const { containerPath, hostPath, readonly, propagation } = mount;
   if (containerPath === "") throw new GantryError("invalid", "a mount's container path must not be empty");
   if (mount.image !== null && mount.image.image !== "") {
-    throw new GantryError("unsupported", `mount of an image at "${containerPath}" is not supported`);
+    const { image } = mount.image;
+    const subPath = mount.imageSubPath === "" ? {} : { subPath: mount.imageSubPath };
+    return { hostPath: "", image: { id: image, ...subPath }, containerPath, readOnly: true, propagation: "private" };
   }
   if (mount.uidMappings.length + mount.gidMappings.length > 0) {
     throw new GantryError("unsupported", `ID mappings of the mount at "${containerPath}" are not supported`);

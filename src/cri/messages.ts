@@ -103,6 +103,7 @@ export interface MountMessage {
   gidMappings: object[];
   recursiveReadOnly: boolean;
   image: ImageSpec | null;
+  imageSubPath: string;
 }
 
 export interface ContainerConfig {

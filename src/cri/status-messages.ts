@@ -78,13 +78,16 @@ export function containerStatusMessage(status: PodContainerStatus): object {
     message: status.message,
     labels: status.labels,
     annotations: status.annotations,
-    mounts: (status.mounts ?? []).map(({ hostPath, containerPath, readOnly, recursiveReadOnly, propagation }) => ({
-      hostPath,
-      containerPath,
-      readonly: readOnly,
-      recursiveReadOnly: recursiveReadOnly === true,
-      propagation: propagations[propagation],
-    })),
+    mounts: (status.mounts ?? []).map(
+      ({ hostPath, image, containerPath, readOnly, recursiveReadOnly, propagation }) => ({
+        hostPath,
+        ...(image === undefined ? {} : { image: { image: image.id }, imageSubPath: image.subPath ?? "" }),
+        containerPath,
+        readonly: readOnly,
+        recursiveReadOnly: recursiveReadOnly === true,
+        propagation: propagations[propagation],
+      }),
+    ),
     logPath: status.logPath,
     ...(status.user === undefined ? {} : { user: { linux: status.user } }),
     resources: { linux: resourcesMessage(status.resources ?? {}) },

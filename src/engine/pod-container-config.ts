@@ -32,11 +32,30 @@ export function resourcesOf(resources: ContainerResources): Resources {
   };
 }
 
-/** The way back: a container's binds as the port names them. */
+/** A pod's mount in docker's words; unlike docker's own, it is read-only at its top alone unless asked otherwise. */
+function mountSpec(mount: ContainerMount): MountSpec {
+  const common = { Target: mount.containerPath, ReadOnly: mount.readOnly };
+  if (mount.image !== undefined) {
+    const { id, subPath } = mount.image;
+    return { ...common, Type: "image", Source: id, ...(subPath ? { ImageOptions: { Subpath: subPath } } : {}) };
+  }
+  const depth = mount.recursiveReadOnly === true ? { ReadOnlyForceRecursive: true } : { ReadOnlyNonRecursive: true };
+  return {
+    ...common,
+    Type: "bind",
+    Source: mount.hostPath,
+    BindOptions: { Propagation: propagationOf[mount.propagation], ...(mount.readOnly ? depth : {}) },
+  };
+}
+
+/** The way back: a container's mounts as the port names them. */
 export function mountsOf(mounts: readonly MountSpec[]): ContainerMount[] {
   const known = Object.entries(propagationOf) as [ContainerMount["propagation"], string][];
-  return mounts.map(({ Source, Target, ReadOnly, BindOptions }) => ({
-    hostPath: Source ?? "",
+  return mounts.map(({ Type, Source = "", Target, ReadOnly, BindOptions, ImageOptions }) => ({
+    hostPath: Type === "image" ? "" : Source,
+    ...(Type === "image"
+      ? { image: { id: Source, ...(ImageOptions?.Subpath ? { subPath: ImageOptions.Subpath } : {}) } }
+      : {}),
     containerPath: Target ?? "",
     readOnly: ReadOnly === true,
     ...(BindOptions?.ReadOnlyForceRecursive === true ? { recursiveReadOnly: true } : {}),
@@ -82,16 +101,7 @@ export function createBodyOf(
   const userName = security.runAsUser ?? security.runAsUserName;
   const group = security.runAsGroup === undefined ? "" : `:${security.runAsGroup}`;
   const user = userName === undefined ? undefined : `${userName}${group}`;
-  const mounts: MountSpec[] = config.mounts.map((mount) => ({
-    Type: "bind",
-    Source: mount.hostPath,
-    Target: mount.containerPath,
-    ReadOnly: mount.readOnly,
-    BindOptions: {
-      Propagation: propagationOf[mount.propagation],
-      ...(mount.recursiveReadOnly === true ? { ReadOnlyForceRecursive: true } : {}),
-    },
-  }));
+  const mounts = config.mounts.map(mountSpec);
   const host: HostConfig = {
     ...resourcesOf(config.resources),
     OomScoreAdj: config.resources.oomScoreAdj ?? 0,

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { readFileSync, readlinkSync } from "node:fs";
+import { mkdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { after, before, test } from "node:test";
 import type { PodContainerConfig, PodRuntime, PodSandboxConfig, RuntimeEvent } from "#api/pod-runtime.ts";
+import { mount, unmount } from "#host/mount.ts";
 import type { Engine } from "./engine.ts";
 import { plainSecurity, podContainer, podSandbox } from "./test-pods.ts";
 import { eventually, leftovers, newPlace, removeAll, startEngine, type TestEngine } from "./test-engine.ts";
@@ -214,6 +215,35 @@ test("an image made by commit runs in a pod at once; its limits are the pod's", 
   await pods.removePodSandbox(sandbox);
   await pods.removeImage("local/made");
   assert.equal(await pods.imageStatus("local/made"), undefined);
+});
+
+test("a pod's mounts: an image, and a folder that is read-only at its top alone or all the way down", async () => {
+  const outer = join(running.root, "outer");
+  const inner = join(outer, "inner");
+  mkdirSync(inner, { recursive: true });
+  mount({ source: "tmpfs", target: inner, type: "tmpfs" });
+  const sandbox = await pods.runPodSandbox(sandboxConfig("mounts"));
+  try {
+    const own = await containerConfig("main");
+    const top = { hostPath: outer, readOnly: true, propagation: "private" } as const;
+    const id = await pods.createContainer(sandbox, {
+      ...own,
+      mounts: [
+        { ...top, containerPath: "/top" },
+        { ...top, containerPath: "/all", recursiveReadOnly: true },
+        { ...top, hostPath: "", containerPath: "/image", image: { id: own.imageId, subPath: "www" } },
+      ],
+    });
+    await pods.startContainer(id);
+    const write = "for d in /top /top/inner /all /all/inner /image; do touch $d/x 2>/dev/null && echo $d; done; true";
+    assert.equal(await sh(id, write), "/top/inner\n");
+    assert.match(await sh(id, "ls /image"), /cgi-bin/);
+    const { mounts } = await pods.containerStatus(id);
+    assert.deepEqual(mounts?.[2]?.image, { id: own.imageId, subPath: "www" });
+  } finally {
+    await pods.removePodSandbox(sandbox);
+    unmount(inner);
+  }
 });
 
 test("pods live over a restart of the engine, with address and logs", async () => {
