@@ -75,8 +75,9 @@ export async function pullImage(
     options.platform === undefined || options.platform === "" ? hostPlatform() : parsePlatform(options.platform);
   try {
     const { credentials, signal } = options;
-    const repository = await parts.client.repository(reference, { credentials, signal, actions: "pull" });
-    return await pullFrom(parts, repository, reference, platform, options);
+    return await parts.client.withRepository(reference, { credentials, signal, actions: "pull" }, (repository) =>
+      pullFrom(parts, repository, reference, platform, options),
+    );
   } catch (error) {
     throw pullError(reference, error);
   }
@@ -91,12 +92,12 @@ export async function pullAllTags(
   const reference: ImageReference = { ...wanted, tag: undefined, digest: undefined };
   try {
     const { credentials, signal } = options;
-    const repository = await parts.client.repository(reference, { credentials, signal, actions: "pull" });
-    for (const tag of await repository.tags()) {
-      const platform =
-        options.platform === undefined || options.platform === "" ? hostPlatform() : parsePlatform(options.platform);
-      await pullFrom(parts, repository, { ...reference, tag }, platform, options);
-    }
+    const platform =
+      options.platform === undefined || options.platform === "" ? hostPlatform() : parsePlatform(options.platform);
+    await parts.client.withRepository(reference, { credentials, signal, actions: "pull" }, async (repository) => {
+      for (const tag of await repository.tags())
+        await pullFrom(parts, repository, { ...reference, tag }, platform, options);
+    });
   } catch (error) {
     throw pullError(reference, error);
   }

@@ -59,20 +59,35 @@ export class RegistryClient {
    * Finds the way to a reference's repository: mirrors (for pulls), https, and http where that is allowed.
    * Throws the error of the last one.
    */
-  async repository(reference: ImageReference, options: RepositoryOptions): Promise<Repository> {
+  repository(reference: ImageReference, options: RepositoryOptions): Promise<Repository> {
+    return this.withRepository(reference, options, async (repository) => repository);
+  }
+
+  /**
+   * Does some work on a reference's repository. What a mirror does not have, or fails in, is asked of the next one
+   * and of the registry itself. Throws the error of the last one.
+   */
+  async withRepository<T>(
+    reference: ImageReference,
+    options: RepositoryOptions,
+    work: (repository: Repository) => Promise<T>,
+  ): Promise<T> {
     let last: unknown;
     for (const endpoint of this.#endpoints(reference.domain)) {
       if (endpoint.mirror && options.actions !== "pull") continue;
+      let isFound = false;
       try {
         const repository = new Repository(this.#transport, endpoint, reference, options);
         await repository.ping();
         if (endpoint.insecure && !endpoint.mirror) this.#working.set(reference.domain, endpoint.base);
-        return repository;
+        isFound = true;
+        return await work(repository);
       } catch (error) {
         if (options.signal?.aborted) throw error;
         last = error;
         // Somebody answers, and refuses: another way will not help.
-        if (!endpoint.mirror && !(error instanceof GantryError && error.data["network"] === true)) throw error;
+        if (!endpoint.mirror && (isFound || !(error instanceof GantryError && error.data["network"] === true)))
+          throw error;
       }
     }
     throw last;

@@ -1,10 +1,12 @@
 import type { SearchResult } from "#api/docker/object-types.ts";
 import { GantryError } from "#base/errors.ts";
-import { maxManifestBytes } from "./oci-parse.ts";
+import { asDigest, digestOf } from "./digest.ts";
+import type { Descriptor, Platform } from "./oci.ts";
+import { maxManifestBytes, parseImageConfig, parseManifestOrIndex } from "./oci-parse.ts";
 import type { ImageReference } from "./reference.ts";
 import type { RegistryCredentials } from "./registry-auth.ts";
-import type { RegistryClient } from "./registry-client.ts";
-import { readText } from "./registry-transport.ts";
+import type { RegistryClient, Repository } from "./registry-client.ts";
+import { readBytes, readText } from "./registry-transport.ts";
 
 export interface SearchOptions {
   /** 1 to 100. */
@@ -84,9 +86,28 @@ export async function distributionOf(
   reference: ImageReference,
   credentials?: RegistryCredentials,
 ): Promise<{ Descriptor: unknown; Platforms: unknown[] }> {
-  const repository = await client.repository(reference, { credentials, actions: "pull" });
-  const { descriptor, bytes } = await repository.manifest(reference.digest ?? reference.tag ?? "latest");
-  const document = JSON.parse(bytes.toString()) as { manifests?: { platform?: unknown }[] };
-  const platforms = (document.manifests ?? []).flatMap((each) => (each.platform === undefined ? [] : [each.platform]));
-  return { Descriptor: descriptor, Platforms: platforms };
+  return client.withRepository(reference, { credentials, actions: "pull" }, async (repository) => {
+    const { descriptor, bytes } = await repository.manifest(reference.digest ?? reference.tag ?? "latest");
+    const parsed = parseManifestOrIndex(bytes);
+    const platforms =
+      "manifest" in parsed
+        ? await platformOf(repository, parsed.manifest.config)
+        : parsed.index.manifests.flatMap(({ platform }) => (platform === undefined ? [] : [platform]));
+    return { Descriptor: descriptor, Platforms: platforms };
+  });
+}
+
+/** A single image's platform stands in its configuration alone; what is no image has none. */
+async function platformOf(repository: Repository, config: Descriptor): Promise<Platform[]> {
+  const { body } = await repository.blob(asDigest(config.digest), 0);
+  const bytes = await readBytes(body, maxManifestBytes);
+  if (digestOf(bytes) !== config.digest)
+    throw new GantryError("invalid", `the registry sent another configuration than ${config.digest}`);
+  try {
+    const { os, architecture, variant } = parseImageConfig(bytes);
+    return [{ architecture, os, ...(variant === undefined || variant === "" ? {} : { variant }) }];
+  } catch (error) {
+    if (error instanceof GantryError) return [];
+    throw error;
+  }
 }

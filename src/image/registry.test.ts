@@ -152,7 +152,7 @@ test("an image is pushed once, mounted from a sister repository, and pulled else
   assert.deepEqual(to.images.resolve(id).tags, []);
   await pullAllTags({ images: to.images, client }, parseReference(`${registry}/other`), {});
   assert.equal(to.images.resolve(`${registry}/other:2`).id, id);
-  assert.deepEqual((await distributionOf(client, reference)).Platforms, []);
+  assert.deepEqual((await distributionOf(client, reference)).Platforms, [{ architecture: "amd64", os: "linux" }]);
   assert.deepEqual(
     (await searchRegistry(client, `${registry}/app`)).map((found) => found.name),
     [`${registry}/team/app`],
@@ -528,6 +528,34 @@ test("a mirror is asked first, and left out when it fails", async () => {
   const client = newClient({ mirrors: { "docker.io": [dead, `http://${good}`] } });
   const image = await pullImage({ images: service.images, client }, parseReference("x:1"));
   assert.deepEqual(image.tags, ["docker.io/library/x:1"]);
+});
+
+test("what a mirror does not have, or breaks off, comes from the next one", async () => {
+  const service = await newService();
+  const rename = (request: IncomingMessage): void => {
+    request.url = request.url?.replace("/v2/library/x/", "/v2/x/") as string;
+  };
+  const empty = await lyingRegistry((request, response) => {
+    if (request.url === "/v2/") return false;
+    response.writeHead(404, { "content-type": "application/json" });
+    response.end('{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}');
+    return true;
+  });
+  const broken = await lyingRegistry((request, response, good) => {
+    rename(request);
+    if (!isLayer(request, good)) return false;
+    response.writeHead(500).end();
+    return true;
+  });
+  const whole = await lyingRegistry((request) => {
+    rename(request);
+    return false;
+  });
+  const mirrors = { "docker.io": [empty, broken, whole].map((host) => `http://${host}`) };
+  const client = newClient({ mirrors });
+  const image = await pullImage({ images: service.images, client }, parseReference("x:1"));
+  assert.deepEqual(image.tags, ["docker.io/library/x:1"]);
+  assert.equal((await distributionOf(client, parseReference("x:1"))).Platforms.length, 1);
 });
 
 test("a pull that is cancelled ends at once, and what came stays for the next", async () => {
