@@ -8,7 +8,7 @@ import { statusWord } from "./container.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { summarize } from "./container-view.ts";
 import type { Filters, ListContainersOptions } from "./engine.ts";
-import { checkFilters, booleanFilter, matchesLabels, matchesName } from "./filters.ts";
+import { asksForPods, checkFilters, booleanFilter, matchesLabels, matchesName } from "./filters.ts";
 import { parsePortKey } from "./port-spec.ts";
 import { parseTime } from "./timestamps.ts";
 
@@ -35,11 +35,6 @@ export interface ListParts {
   store: ContainerStore;
   images: ImageService;
   clock: Clock;
-}
-
-/** A pod's container is docker's business only for those who ask for pods' labels. */
-function asksForPods(filters: Filters): boolean {
-  return (filters["label"] ?? []).some((text) => text.startsWith("io.kubernetes."));
 }
 
 /** `docker ps`: newest first. */

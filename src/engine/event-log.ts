@@ -4,7 +4,7 @@ import type { Clock } from "#base/clock.ts";
 import { Emitter } from "#base/emitter.ts";
 import { GantryError } from "#base/errors.ts";
 import type { EventsOptions, Filters } from "./engine.ts";
-import { matchesLabels } from "./filters.ts";
+import { asksForPods, matchesLabels } from "./filters.ts";
 
 /** docker keeps so many for `--since`. */
 const kept = 256;
@@ -65,12 +65,14 @@ export class EventLog {
     for (const key of Object.keys(filters)) {
       if (!knownFilters.has(key)) throw new GantryError("invalid", `invalid filter '${key}'`);
     }
+    const showPods = asksForPods(filters) || (filters["container"] ?? []).length > 0;
     const queue = new AsyncQueue<EventMessage>(readerLimit);
     const until = options.until ?? Number.POSITIVE_INFINITY;
     const take = (event: EventMessage): void => {
       // By the millisecond: a number of this size has lost its last nanoseconds.
       const at = Math.floor(event.timeNano / 1e6 + 0.0005);
       if (at < Math.floor(options.since ?? 0) || at > until || !matchesEvent(event, filters)) return;
+      if (!showPods && event.Actor.Attributes["io.kubernetes.pod.uid"] !== undefined) return;
       // A reader that is so far behind has stopped reading.
       if (!queue.push(event)) queue.end();
     };

@@ -50,3 +50,8 @@ export function matchesName(name: string, patterns: readonly string[]): boolean 
     }
   });
 }
+
+/** A pod's container is docker's business only for those who ask for pods' labels. */
+export function asksForPods(filters: Filters): boolean {
+  return (filters["label"] ?? []).some((text) => text.startsWith("io.kubernetes."));
+}

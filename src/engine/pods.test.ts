@@ -79,6 +79,14 @@ test("a pod's containers share network, host name and files, and no process stan
   assert.ok((usage[0]?.memoryUsageBytes ?? 0) > 0);
   assert.deepEqual(await engine.containers.list({ all: true }), [], "docker ps does not show pods");
   assert.equal((await engine.containers.list({ filters: { label: ["io.kubernetes.pod.name=shared"] } })).length, 2);
+  const events = async (filters: Record<string, string[]>): Promise<number> => {
+    const signal = new AbortController().signal;
+    const past = { since: 1, until: Date.now(), signal };
+    return (await Array.fromAsync(engine.events({ ...past, filters: { type: ["container"], ...filters } }))).length;
+  };
+  assert.equal(await events({}), 0, "docker events does not tell of pods");
+  assert.ok((await events({ label: ["io.kubernetes.pod.name=shared"] })) >= 4);
+  assert.ok((await events({ container: [first] })) >= 2);
   await pods.stopPodSandbox(sandbox);
   assert.equal((await pods.podSandboxStatus(sandbox)).state, "not-ready");
   await pods.removePodSandbox(sandbox);
