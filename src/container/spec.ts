@@ -4,24 +4,8 @@ import { GantryError } from "#base/errors.ts";
 import { splitDevice } from "#host/file-metadata.ts";
 import { ociResources } from "./cgroup-resources.ts";
 import { runtimeKnowsWeights } from "./cgroup-update.ts";
+import { defaultMaskedPaths, defaultReadonlyPaths } from "./masked-paths.ts";
 import { seccompProfile } from "./seccomp.ts";
-
-/** What docker hides from containers (moby, oci/defaults). */
-export const defaultMaskedPaths = [
-  "/proc/asound",
-  "/proc/acpi",
-  "/proc/interrupts",
-  "/proc/kcore",
-  "/proc/keys",
-  "/proc/latency_stats",
-  "/proc/timer_list",
-  "/proc/timer_stats",
-  "/proc/sched_debug",
-  "/proc/scsi",
-  "/sys/firmware",
-  "/sys/devices/virtual/powercap",
-];
-export const defaultReadonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /** Where the init of `--init` is put, as docker does. */
 export const initPath = "/sbin/docker-init";
@@ -290,7 +274,7 @@ export function buildSpec(plan: LaunchPlan, init: string | undefined): Record<st
       ...(plan.privileged
         ? {}
         : {
-            maskedPaths: plan.maskedPaths ?? defaultMaskedPaths,
+            maskedPaths: plan.maskedPaths ?? defaultMaskedPaths(),
             readonlyPaths: plan.readonlyPaths ?? defaultReadonlyPaths,
           }),
       ...(plan.rootfsPropagation === "" ? {} : { rootfsPropagation: plan.rootfsPropagation }),
