@@ -1,36 +1,20 @@
 /** `docker commit`, and `docker stats` of many containers. */
-import { type Side, contest, present, removeContainers } from "./contest.ts";
-import { type Bench, interleaved, row } from "./kit.ts";
+import { compare, contest } from "./contest.ts";
+import { type Bench } from "./kit.ts";
 
 const rounds = 10;
 const many = 100;
 const batch = 10;
 const names = Array.from({ length: many }, (_, index) => `bench-stats-${index}`);
+const script = "for i in $(seq 1 500); do echo $i > /tmp/$i; done";
 
 export const bench: Bench = {
   name: "commit",
   title: `\`docker commit\`, and \`docker stats\` of ${many} containers`,
   run: () =>
     contest("commit", async (sides) => {
-      const { ours, theirs } = sides;
-      const both = async (what: string, times: number, work: (side: Side) => Promise<unknown>) => {
-        const taken = await interleaved<"ours" | "theirs">(times, {
-          ours: () => work(ours),
-          ...(theirs === undefined ? {} : { theirs: () => work(theirs) }),
-        });
-        return row(what, "ms", taken.ours, { peer: taken.theirs });
-      };
-      for (const name of present(sides)) {
-        const side = sides[name] as Side;
-        await side.docker(
-          "run",
-          "--name",
-          "bench-commit",
-          "gantry/hello",
-          "sh",
-          "-c",
-          "for i in $(seq 1 500); do echo $i > /tmp/$i; done",
-        );
+      for (const side of sides) {
+        await side.docker("run", "--name", "bench-commit", "gantry/hello", "sh", "-c", script);
         for (let from = 0; from < many; from += batch) {
           await Promise.all(
             names
@@ -40,13 +24,16 @@ export const bench: Bench = {
         }
       }
       const rows = [
-        await both("commit of 500 small files", rounds, (side) =>
+        await compare(sides, rounds, "commit of 500 small files", (side) =>
           side.docker("commit", "bench-commit", "bench:commit"),
         ),
-        await both(`stats --no-stream of ${many} containers`, 3, (side) => side.docker("stats", "--no-stream")),
+        await compare(sides, 3, `stats --no-stream of ${many} containers`, (side) =>
+          side.docker("stats", "--no-stream"),
+        ),
       ];
-      for (const name of present(sides)) await removeContainers(sides[name] as Side, [...names, "bench-commit"]);
-      const note = "`stats --no-stream` reads each container twice, a second apart, on both sides.";
+      for (const side of sides) await side.remove([...names, "bench-commit"]);
+      const note =
+        "`docker stats --no-stream` reads each container twice, a second apart, from Gantry and dockerd; podman's reads them once, with the CPU since the container's start.";
       return { rows, notes: [note] };
     }),
 };

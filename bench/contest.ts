@@ -1,57 +1,122 @@
-/** An instance and, where it can be had, the peer: what the benchmarks against dockerd begin and end with. */
+/** An instance and, where they can be had, the peers: what the benchmarks against them begin and end with. */
+import { type Dockerd, startDockerd } from "./dockerd.ts";
 import { type Instance, startInstance } from "./instance.ts";
-import { type BenchResult, type Row, command } from "./kit.ts";
-import { type Peer, peerOrReason } from "./peer.ts";
+import { type BenchResult, type Row, command, interleaved, row } from "./kit.ts";
+import { type Podman, startPodman } from "./podman.ts";
+
+export type SideName = "ours" | "dockerd" | "podman";
 
 export interface Side {
+  readonly name: SideName;
+  /** A docker command; the peer podman takes the same words. */
   docker(...argv: string[]): Promise<string>;
-  readonly dockerHost: string;
+  /** The same, for who runs it differently. */
+  command(...argv: string[]): { argv: string[]; env: Record<string, string> };
+  /** Ends and removes containers at once. */
+  remove(names: readonly string[]): Promise<void>;
+  /** The unix socket of the Docker API. */
+  readonly socket: string;
   /** Puts a command where this side's published ports are. */
   inside(argv: readonly string[]): string[];
   /** Processes of the platform, without the containers' own. */
   pids(): Promise<number[]>;
 }
 
-export interface Sides {
-  ours: Side;
-  theirs?: Side;
-}
-
-/** The names of the sides that are there, ours first. */
-export function present(sides: Sides): ("ours" | "theirs")[] {
-  return sides.theirs === undefined ? ["ours"] : ["ours", "theirs"];
-}
-
-function ourSide(instance: Instance): Side {
+function dockerSide(name: SideName, dockerHost: string, more: Pick<Side, "inside" | "pids">): Side {
+  const env = { DOCKER_HOST: dockerHost };
+  const docker = (...words: string[]): Promise<string> => command(["docker", ...words], env);
   return {
-    docker: instance.docker,
-    dockerHost: instance.dockerHost,
-    inside: (argv) => [...argv],
-    pids: async () => (await instance.processes()).map((one) => one.pid),
+    name,
+    docker,
+    command: (...words) => ({ argv: ["docker", ...words], env }),
+    remove: async (names) => void (names.length > 0 && (await docker("rm", "-f", ...names))),
+    socket: dockerHost.slice("unix://".length),
+    ...more,
   };
 }
 
-function theirSide(peer: Peer): Side {
-  return { docker: peer.docker, dockerHost: peer.dockerHost, inside: peer.inside, pids: async () => peer.pids() };
+function ourSide(instance: Instance): Side {
+  return dockerSide("ours", instance.dockerHost, {
+    inside: (argv) => [...argv],
+    pids: async () => (await instance.processes()).map((one) => one.pid),
+  });
 }
 
-/** Runs `work` with both sides up; takes them down again. */
+function dockerdSide(peer: Dockerd): Side {
+  return dockerSide("dockerd", peer.dockerHost, { inside: peer.inside, pids: async () => peer.pids() });
+}
+
+function podmanSide(peer: Podman): Side {
+  const docker = (...words: string[]): Promise<string> => command(peer.argv(...words), peer.env);
+  return {
+    name: "podman",
+    docker,
+    command: (...words) => ({ argv: peer.argv(...words), env: peer.env }),
+    // Else it would wait for the containers to end by themselves.
+    remove: async (names) => void (names.length > 0 && (await docker("rm", "-f", "-t", "0", ...names))),
+    socket: peer.socket,
+    inside: peer.inside,
+    pids: async () => peer.pids(),
+  };
+}
+
+export type Taken = Record<SideName, number[]>;
+
+/** Lists for the numbers of each side. */
+export function noNumbers(): Taken {
+  return { ours: [], dockerd: [], podman: [] };
+}
+
+/** A row of all sides' numbers. */
+export function rowOf(what: string, unit: string, taken: Taken, aim?: Row["aim"]): Row {
+  const peers = { dockerd: taken.dockerd, podman: taken.podman };
+  return row(what, unit, taken.ours, { peers, ...(aim === undefined ? {} : { aim }) });
+}
+
+/** Times the same work on all sides, in turns. */
+export async function compare(
+  sides: readonly Side[],
+  rounds: number,
+  what: string,
+  work: (side: Side) => Promise<unknown>,
+  aim?: Row["aim"],
+): Promise<Row> {
+  const contestants = Object.fromEntries(sides.map((side) => [side.name, () => work(side)]));
+  return rowOf(what, "ms", { ...noNumbers(), ...(await interleaved<SideName>(rounds, contestants)) }, aim);
+}
+
+/** A peer, or why there is none. */
+async function tried<Peer>(title: string, start: () => Promise<Peer>): Promise<{ peer?: Peer; note: string }> {
+  try {
+    const peer = await start();
+    return { peer, note: title };
+  } catch (error) {
+    return { note: `No ${title}: ${(error as Error).message.split("\n")[0]}` };
+  }
+}
+
+/** Runs `work` with all sides up, ours first; takes them down again. */
 export async function contest(
   name: string,
-  work: (sides: Sides) => Promise<{ rows: Row[]; notes: string[] }>,
+  work: (sides: readonly Side[]) => Promise<{ rows: Row[]; notes: string[] }>,
 ): Promise<BenchResult> {
   const instance = await startInstance(`bench-${name}`, { sample: false });
-  const { peer, note } = await peerOrReason(instance.dockerHost);
-  const { rows, notes } = await work({
-    ours: ourSide(instance),
-    ...(peer === undefined ? {} : { theirs: theirSide(peer) }),
-  });
-  await peer?.stop();
+  const dockerd = await tried("dockerd", () => startDockerd(instance.dockerHost));
+  const podman = await tried("podman", () => startPodman(instance.dockerHost));
+  const sides = [ourSide(instance)];
+  const notes: string[] = [];
+  if (dockerd.peer === undefined) notes.push(dockerd.note);
+  else sides.push(dockerdSide(dockerd.peer));
+  if (podman.peer === undefined) notes.push(podman.note);
+  else sides.push(podmanSide(podman.peer));
+  const versions = [
+    ...(dockerd.peer === undefined ? [] : [`dockerd ${dockerd.peer.version} with runc`]),
+    ...(podman.peer === undefined ? [] : [`podman ${podman.peer.version} with crun, by its own command`]),
+  ];
+  if (versions.length > 0) notes.unshift(`Peers, Debian's: ${versions.join("; ")}.`);
+  const result = await work(sides);
+  await podman.peer?.stop();
+  await dockerd.peer?.stop();
   await instance.remove();
-  return { rows, notes: [note, ...notes] };
-}
-
-/** Removes containers of one side. */
-export async function removeContainers(side: Side, names: readonly string[]): Promise<void> {
-  if (names.length > 0) await command(["docker", "rm", "-f", ...names], { DOCKER_HOST: side.dockerHost });
+  return { rows: result.rows, notes: [...notes, ...result.notes] };
 }

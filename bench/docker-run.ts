@@ -1,7 +1,7 @@
-/** `docker run --rm` with the real docker CLI against Gantry and against Debian's dockerd, in turns. */
-import { type Side, contest } from "./contest.ts";
+/** `docker run --rm` with the real docker CLI against Gantry and against the peers, in turns. */
+import { compare, contest } from "./contest.ts";
 import { runOverSocket } from "./engine-run.ts";
-import { type Bench, type Row, interleaved, row } from "./kit.ts";
+import { type Bench, type Row } from "./kit.ts";
 
 const rounds = 15;
 const networks = ["bridge", "none", "host"];
@@ -11,28 +11,25 @@ export const bench: Bench = {
   name: "docker-run",
   title: "`docker run --rm gantry/hello true`",
   run: () =>
-    contest("run", async ({ ours, theirs }) => {
-      const compare = async (what: string, work: (side: Side) => Promise<unknown>): Promise<Row> => {
-        const taken = await interleaved<"ours" | "theirs">(rounds, {
-          ours: () => work(ours),
-          ...(theirs === undefined ? {} : { theirs: () => work(theirs) }),
-        });
-        return row(what, "ms", taken.ours, { peer: taken.theirs });
-      };
+    contest("run", async (sides) => {
       const rows: Row[] = [];
       for (const network of networks) {
         const argv = ["run", "--rm", `--net=${network}`, "gantry/hello", "true"];
-        rows.push({ ...(await compare(`\`docker run --net=${network}\``, (side) => side.docker(...argv))), aim });
+        rows.push(await compare(sides, rounds, `\`docker run --net=${network}\``, (side) => side.docker(...argv), aim));
       }
-      rows.push(await compare("`docker version`: the CLI's own start, two requests", (side) => side.docker("version")));
+      rows.push(
+        await compare(sides, rounds, "`docker version`: the command's own start, two requests", (side) =>
+          side.docker("version"),
+        ),
+      );
       for (const network of networks) {
         const what = `Engine API alone, ${network}: create, start, wait until removed`;
-        rows.push({ ...(await compare(what, (side) => runOverSocket(side.dockerHost, network))), aim });
+        rows.push(await compare(sides, rounds, what, (side) => runOverSocket(side.socket, network), aim));
       }
       return {
         rows,
         notes: [
-          "The first lines are the whole time of the command, from spawn to exit: the CLI's own start is in both numbers. The last lines stand without it.",
+          "The first lines are the whole time of the command, from spawn to exit: the docker command's own start is in our numbers and dockerd's, podman's command does all of its work itself. The last lines stand without it; podman answers there through `podman system service`.",
         ],
       };
     }),

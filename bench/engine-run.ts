@@ -30,8 +30,7 @@ async function text(answer: IncomingMessage): Promise<string> {
 }
 
 /** Creates a container that removes itself, starts it, and waits until it is gone. */
-export async function runOverSocket(dockerHost: string, network: string): Promise<void> {
-  const socketPath = dockerHost.slice("unix://".length);
+export async function runOverSocket(socketPath: string, network: string): Promise<void> {
   const container = { Image: "gantry/hello", Cmd: ["true"], HostConfig: { AutoRemove: true, NetworkMode: network } };
   const { Id } = JSON.parse(await text(await send(socketPath, "/v1.41/containers/create", container))) as {
     Id: string;

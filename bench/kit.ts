@@ -12,11 +12,17 @@ export interface Row {
   runs: number;
   /** Smallest and largest run. */
   spread?: readonly [number, number];
-  /** The same for the peer, Debian's dockerd. */
-  peer?: number;
-  peerSpread?: readonly [number, number];
-  /** What the number should be at most; `ratio` means against the peer. */
+  /** The same for each peer, in the order of the columns. */
+  peers: readonly PeerNumber[];
+  /** What the number should be at most; `ratio` means against the first peer. */
   aim?: { atMost: number; of: "value" | "ratio" };
+}
+
+export interface PeerNumber {
+  /** The column's title. */
+  name: string;
+  value: number;
+  spread?: readonly [number, number];
 }
 
 export interface BenchResult {
@@ -48,32 +54,34 @@ export function rounded(value: number): number {
   return Number(value.toPrecision(3));
 }
 
-/** A row from the numbers of several runs. */
+function spreadOf(runs: readonly number[]): { spread?: readonly [number, number] } {
+  return runs.length > 1 ? { spread: [rounded(Math.min(...runs)), rounded(Math.max(...runs))] } : {};
+}
+
+/** A row from the numbers of several runs; `peers` by the titles of their columns. */
 export function row(
   what: string,
   unit: string,
   runs: readonly number[],
-  more: { peer?: readonly number[]; aim?: Row["aim"] } = {},
+  more: { peers?: Readonly<Record<string, readonly number[]>>; aim?: Row["aim"] } = {},
 ): Row {
-  const out: Row = { what, value: rounded(median(runs)), unit, runs: runs.length };
-  if (runs.length > 1) out.spread = [rounded(Math.min(...runs)), rounded(Math.max(...runs))];
-  if (more.peer !== undefined && more.peer.length > 0) {
-    out.peer = rounded(median(more.peer));
-    if (more.peer.length > 1) out.peerSpread = [rounded(Math.min(...more.peer)), rounded(Math.max(...more.peer))];
-  }
+  const peers = Object.entries(more.peers ?? {})
+    .filter(([, values]) => values.length > 0)
+    .map(([name, values]) => ({ name, value: rounded(median(values)), ...spreadOf(values) }));
+  const out: Row = { what, value: rounded(median(runs)), unit, runs: runs.length, peers, ...spreadOf(runs) };
   if (more.aim !== undefined) out.aim = more.aim;
   return out;
 }
 
-/** Our time divided by the peer's; for rates (`/s`) the peer's divided by ours, so that smaller is always better. */
-export function ratio(of: Row): number | undefined {
-  if (of.peer === undefined) return undefined;
-  return rounded(of.unit.endsWith("/s") ? of.peer / of.value : of.value / of.peer);
+/** Our number divided by a peer's; for rates (`/s`) the peer's divided by ours, so that smaller is always better. */
+export function ratio(of: Row, peer: PeerNumber): number {
+  return rounded(of.unit.endsWith("/s") ? peer.value / of.value : of.value / peer.value);
 }
 
 export function aimIsMet(of: Row): boolean | undefined {
   if (of.aim === undefined) return undefined;
-  const measured = of.aim.of === "ratio" ? ratio(of) : of.value;
+  const [peer] = of.peers;
+  const measured = of.aim.of === "value" ? of.value : peer === undefined ? undefined : ratio(of, peer);
   return measured === undefined ? undefined : measured <= of.aim.atMost;
 }
 

@@ -1,5 +1,5 @@
 /**
- * `npm run bench`: measures Gantry, against Debian's dockerd where there is a peer.
+ * `npm run bench`: measures Gantry, against Debian's dockerd and podman where they are peers.
  * `--only NAME` (several times), `--json`, `--write` (puts the results into docs/benchmarks.md), `--list`.
  */
 import { parseArgs } from "node:util";
@@ -16,6 +16,7 @@ const files = [
   "throughput",
   "memory",
   "image-load",
+  "pull",
   "commit",
   "logs",
   "network",

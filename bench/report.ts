@@ -14,26 +14,32 @@ function shown(value: number, unit: string, spread: Row["spread"]): string {
 function aimText(of: Row): string {
   if (of.aim === undefined) return "";
   const met = aimIsMet(of);
-  const aim = of.aim.of === "ratio" ? `≤ ${of.aim.atMost} of the peer's` : `≤ ${of.aim.atMost} ${of.unit}`;
+  const aim =
+    of.aim.of === "ratio"
+      ? `≤ ${of.aim.atMost} of ${of.peers[0]?.name ?? "the peer"}'s`
+      : `≤ ${of.aim.atMost} ${of.unit}`;
   return met === undefined ? aim : `${aim}: ${met ? "met" : "**missed**"}`;
 }
 
 export function asText(result: Measured): string {
   const lines = result.rows.map((of) => {
-    const part = ratio(of);
-    const peer = of.peer === undefined ? "" : `   peer ${shown(of.peer, of.unit, of.peerSpread)}   ratio ${part}`;
-    return `  ${of.what}: ${shown(of.value, of.unit, of.spread)}${peer}   ${aimText(of)}`.trimEnd();
+    const peers = of.peers.map(
+      (peer) => `   ${peer.name} ${shown(peer.value, of.unit, peer.spread)}   ratio ${ratio(of, peer)}`,
+    );
+    return `  ${of.what}: ${shown(of.value, of.unit, of.spread)}${peers.join("")}   ${aimText(of)}`.trimEnd();
   });
   return `${[`${result.title} [${result.noise}]`, ...lines, ...result.notes.map((note) => `  · ${note}`)].join("\n")}\n\n`;
 }
 
 function section(result: Measured): string {
-  const peer = result.rows.some((of) => of.peer !== undefined);
-  const head = peer ? "| what | Gantry | dockerd | ratio | runs | aim |" : "| what | Gantry | runs | aim |";
-  const rule = peer ? "|---|---|---|---|---|---|" : "|---|---|---|---|";
+  const names = [...new Set(result.rows.flatMap((of) => of.peers.map(({ name }) => name)))];
+  const titles = ["what", "Gantry", ...names.flatMap((name) => [name, `Gantry / ${name}`]), "runs", "aim"];
   const rows = result.rows.map((of) => {
     const cells = [of.what, shown(of.value, of.unit, of.spread)];
-    if (peer) cells.push(of.peer === undefined ? "" : shown(of.peer, of.unit, of.peerSpread), String(ratio(of) ?? ""));
+    for (const name of names) {
+      const peer = of.peers.find((one) => one.name === name);
+      cells.push(...(peer === undefined ? ["", ""] : [shown(peer.value, of.unit, peer.spread), `${ratio(of, peer)}`]));
+    }
     return `| ${[...cells, of.runs, aimText(of)].join(" | ")} |`;
   });
   return [
@@ -41,8 +47,8 @@ function section(result: Measured): string {
     "",
     `\`npm run bench -- --only ${result.name}\`, ${result.at} UTC; ${result.noise}.`,
     "",
-    head,
-    rule,
+    `| ${titles.join(" | ")} |`,
+    `|${"---|".repeat(titles.length)}`,
     ...rows,
     "",
     ...result.notes.map((note) => `- ${note}`),

@@ -29,7 +29,7 @@ export const bench: Bench = {
       medians.push(...[...ours].sort((a, b) => a - b).slice(1, 2));
       rows.push(
         row(`from a process of ${size} MB: call to return`, "ms", ours, {
-          peer: answers.map((one) => percentile(one.theirs, 0.5)),
+          peers: { child_process: answers.map((one) => percentile(one.theirs, 0.5)) },
         }),
       );
     }
@@ -37,7 +37,7 @@ export const bench: Bench = {
     return {
       rows,
       notes: [
-        "The column of the peer is Node's own child_process.spawn. What is measured is how long the event loop stands still: from the call to its return, median of 40 calls in each run.",
+        "The peer is Node's own child_process.spawn. What is measured is how long the event loop stands still: from the call to its return, median of 40 calls in each run.",
         `From ${sizes[0]} MB to ${sizes.at(-1)} MB the cost of ours grows by a factor of ${growth.toFixed(2)}.`,
       ],
     };

@@ -65,7 +65,7 @@ export class Launcher {
     const sandboxId = record.Gantry.pod?.sandboxId;
     const snapshot = await images.snapshots.get(container.id);
     if (snapshot === undefined) throw new GantryError("internal", `the root file system of ${container.id} is missing`);
-    const rootfs = images.snapshots.mount(snapshot);
+    const rootfs = images.snapshots.mount(snapshot, { passing: hostConfig.AutoRemove === true });
     for (const point of Object.values(record.MountPoints)) {
       if (point.Type === "volume") await volumes.acquire(point.Name as string, container.id);
       else if (point.Type === "bind") await makeBindSource(point);
@@ -204,7 +204,7 @@ export class Launcher {
     const isPod = container.isPod;
     for (const exec of container.execs.values()) exec.containerEnded();
     await Promise.all([runtime.delete(container.id), isPod ? undefined : network.release(container)]);
-    images.snapshots.unmount(container.id);
+    await images.snapshots.unmountLater(container.id);
     sources.release(container);
     if (container.hostConfig.IpcMode === "shareable") while (unmount(this.#shmPath(container.id))) continue;
     for (const point of Object.values(container.record.MountPoints)) {

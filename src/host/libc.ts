@@ -1,4 +1,4 @@
-import koffi from "koffi";
+import koffi, { type KoffiFunc } from "koffi";
 import { type ErrorCode, GantryError } from "#base/errors.ts";
 
 /**
@@ -17,6 +17,22 @@ export function bind(name: string, result: string, args: string[]): CFunction {
     bound ??= library.func(name, result, args) as unknown as CFunction;
     return bound(...values);
   };
+}
+
+/**
+ * Binds a C function that takes its time: it runs in a thread of libuv's pool. The result is its own; what errno was
+ * is not told. Arguments must not be changed meanwhile.
+ */
+export function bindInThread(name: string, result: string, args: string[]): (...args: CArgument[]) => Promise<number> {
+  let bound: KoffiFunc<CFunction> | undefined;
+  return (...values) =>
+    new Promise((resolve, reject) => {
+      bound ??= library.func(name, result, args);
+      bound.async(...values, (error: Error | null, returned: number) => {
+        if (error === null) resolve(returned);
+        else reject(error);
+      });
+    });
 }
 
 /** True when the C library has the symbol. */

@@ -3,7 +3,16 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { bindMount, isMounted, listMounts, mount, setPropagation, unmount } from "./mount.ts";
+import {
+  bindMount,
+  isMounted,
+  isMountPoint,
+  listMounts,
+  mount,
+  setPropagation,
+  unmount,
+  unmountFileSystem,
+} from "./mount.ts";
 import { run } from "./run.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gantry mount-"));
@@ -27,6 +36,18 @@ test("a tmpfs is mounted, found by its name with a blank, and taken away once", 
   assert.equal(unmount(target), false);
   assert.equal(unmount(join(folder, "nowhere")), false);
   assert.equal(isMounted(target), false);
+});
+
+test("file systems on top of each other are taken away in another thread, all of them", async () => {
+  const target = path("stack");
+  assert.equal(isMountPoint(target), false);
+  assert.equal(isMountPoint(join(folder, "nowhere")), false);
+  for (let count = 0; count < 2; count++) mount({ source: "tmpfs", target, type: "tmpfs" });
+  assert.equal(isMountPoint(target), true);
+  await unmountFileSystem(target);
+  assert.equal(isMounted(target), false);
+  await unmountFileSystem(target);
+  await unmountFileSystem(join(folder, "nowhere"));
 });
 
 test("a bind mount shows its source, and a read-only one takes no writes", () => {

@@ -1,9 +1,21 @@
-import { readFileSync } from "node:fs";
-import { type Path, bind, check, cString, errnoName, lastErrno, rawSyscall, syscallNumbers } from "./libc.ts";
+import { lstatSync, readFileSync } from "node:fs";
+import { dirname } from "node:path";
+import {
+  type Path,
+  bind,
+  bindInThread,
+  check,
+  cString,
+  errnoName,
+  lastErrno,
+  rawSyscall,
+  syscallNumbers,
+} from "./libc.ts";
 
 const pointer = "void *";
 const mountCall = bind("mount", "int", [pointer, pointer, pointer, "ulong", pointer]);
 const umountCall = bind("umount2", "int", [pointer, "int"]);
+const umountInThread = bindInThread("umount2", "int", [pointer, "int"]);
 
 /** mount(2) flags. */
 export const mountFlags = {
@@ -83,6 +95,26 @@ export function canSetMountAttributes(): boolean {
     rawSyscall(syscallNumbers.mountSetattr, "lplpl", -1, cString("x"), 0, Buffer.alloc(32), 32) === 0 ||
     errnoName(lastErrno()) !== "ENOSYS";
   return mountAttributes;
+}
+
+/** True when another file system, such as an overlay, is mounted at this path. Not for bind mounts of the same one. */
+export function isMountPoint(path: string): boolean {
+  const here = lstatSync(path, { throwIfNoEntry: false });
+  return here !== undefined && here.dev !== lstatSync(dirname(path)).dev;
+}
+
+/** How many mounts on top of each other are taken away at most. */
+const highestStack = 16;
+
+/**
+ * umount2(2) for a file system that ends with it, which may write to the disk for long: an overlay has the whole file
+ * system below it written. Done in another thread; quiet when nothing is mounted there.
+ */
+export async function unmountFileSystem(path: string): Promise<void> {
+  for (let count = 0; count < highestStack && isMountPoint(path); count++) {
+    // When the thread could not do it, this tells why.
+    if ((await umountInThread(cString(path), detach)) !== 0) unmount(path);
+  }
 }
 
 /** One line of /proc/self/mountinfo (proc(5)). */

@@ -30,15 +30,24 @@ const layerTypes: Partial<Record<Compression, string>> = {
   zstd: mediaTypes.layerZstd,
 };
 
-async function storeLayer({ spool, images: { content } }: LoadParts, file: SpooledFile): Promise<Descriptor> {
+/** A file that the content store takes over only once the disk has it. */
+async function adopt({ images }: LoadParts, file: SpooledFile): Promise<void> {
+  await file.synced;
+  await images.content.adopt(file);
+}
+
+/** What a layer is in a manifest; `file` where it is still to be taken over. */
+async function layerOf(
+  { spool, images: { content } }: LoadParts,
+  file: SpooledFile,
+): Promise<{ descriptor: Descriptor; file?: SpooledFile }> {
   const compression = spool.compression(file);
   const mediaType = layerTypes[compression];
   if (mediaType === undefined) {
     const plain = decompress(compression, createReadStream(file.path) as AsyncIterable<Buffer>);
-    return { mediaType: mediaTypes.layer, ...(await content.ingest(plain)) };
+    return { descriptor: { mediaType: mediaTypes.layer, ...(await content.ingest(plain)) } };
   }
-  await content.adopt(file);
-  return { mediaType, digest: file.digest, size: file.size };
+  return { descriptor: { mediaType, digest: file.digest, size: file.size }, file };
 }
 
 /**
@@ -103,12 +112,17 @@ async function loadDocker(parts: LoadParts): Promise<LoadedImage[]> {
         `invalid manifest, layers length mismatch: expected ${config.rootfs.diff_ids.length}, got ${entry.Layers.length}`,
       );
     const layers: Descriptor[] = [];
-    for (const name of entry.Layers) layers.push(await storeLayer(parts, spool.require(name)));
-    await images.content.adopt(configFile);
+    const files: SpooledFile[] = [];
+    for (const name of entry.Layers) {
+      const { descriptor, file } = await layerOf(parts, spool.require(name));
+      layers.push(descriptor);
+      if (file !== undefined) files.push(file);
+    }
+    await adopt(parts, configFile);
     const original = originals.get(configFile.digest);
     let manifest: Descriptor;
     if (original !== undefined && sameLayers(original.manifest, layers)) {
-      await images.content.adopt(original.file);
+      await adopt(parts, original.file);
       manifest = { mediaType: original.mediaType, digest: original.file.digest, size: original.file.size };
     } else {
       const made: Manifest = {
@@ -120,7 +134,7 @@ async function loadDocker(parts: LoadParts): Promise<LoadedImage[]> {
       manifest = { mediaType: mediaTypes.manifest, ...(await images.content.put(JSON.stringify(made))) };
     }
     const names = entry.RepoTags ?? [];
-    out.push(await enter(parts, manifest, config.rootfs.diff_ids, layers, names));
+    out.push(await enter(parts, manifest, config.rootfs.diff_ids, layers, files, names));
   }
   return out;
 }
@@ -159,7 +173,7 @@ function blobOf(spool: ArchiveSpool, descriptor: Descriptor): SpooledFile {
 }
 
 async function loadLayout(parts: LoadParts): Promise<LoadedImage[]> {
-  const { spool, images } = parts;
+  const { spool } = parts;
   const out: LoadedImage[] = [];
   const parsed = parseManifestOrIndex(spool.read(spool.require("index.json")));
   if (!("index" in parsed)) throw new GantryError("invalid", "invalid archive: index.json is not an index");
@@ -170,9 +184,8 @@ async function loadLayout(parts: LoadParts): Promise<LoadedImage[]> {
     const manifest = parseManifest(spool.read(file));
     const configFile = blobOf(spool, manifest.config);
     const config = parseImageConfig(spool.read(configFile));
-    await images.content.adopt(file);
-    await images.content.adopt(configFile);
-    for (const layer of manifest.layers) await images.content.adopt(blobOf(spool, layer));
+    await Promise.all([adopt(parts, file), adopt(parts, configFile)]);
+    const files = manifest.layers.map((layer) => blobOf(spool, layer));
     const { annotations = {} } = descriptor;
     const name = annotations["io.containerd.image.name"] ?? annotations["org.opencontainers.image.ref.name"];
     out.push(
@@ -181,6 +194,7 @@ async function loadLayout(parts: LoadParts): Promise<LoadedImage[]> {
         { mediaType: manifest.mediaType ?? mediaTypes.manifest, digest: file.digest, size: file.size },
         config.rootfs.diff_ids,
         manifest.layers,
+        files,
         // A reference name alone (`latest`) is a tag of nothing.
         name === undefined || (!name.includes("/") && !name.includes(":")) ? [] : [name],
       ),
@@ -199,13 +213,20 @@ function choosePlatform(spool: ArchiveSpool, descriptor: Descriptor): Descriptor
   );
 }
 
+/**
+ * Enters an image whose layers are in `files` or in the content store. They are unpacked from the files while the disk
+ * is still busy with these.
+ */
 async function enter(
-  { images, progress, quiet }: LoadParts,
+  parts: LoadParts,
   manifest: Descriptor,
   diffIds: readonly string[],
   layers: readonly Descriptor[],
+  files: readonly SpooledFile[],
   names: readonly string[],
 ): Promise<LoadedImage> {
+  const { images, progress, quiet } = parts;
+  const paths = new Map<string, string>(files.map(({ digest, path }) => [digest, path]));
   const references = names.map((name) => parseReference(name));
   const say = (at: number, bytes: number): void => {
     const total = layers[at]?.size ?? 0;
@@ -215,6 +236,8 @@ async function enter(
   const fresh = images.missingLayers(diffIds);
   const image = await enterManifest(images, {
     manifest,
+    archive: (digest) => paths.get(digest),
+    beforeEntry: async () => void (await Promise.all(files.map((file) => adopt(parts, file)))),
     ...(quiet
       ? {}
       : {

@@ -3,7 +3,7 @@ import {
   closeSync,
   constants,
   createReadStream,
-  fdatasyncSync,
+  fdatasync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join, posix } from "node:path";
+import { promisify } from "node:util";
 import { GantryError } from "#base/errors.ts";
 import type { Digest } from "#base/ids.ts";
 import { partsOf } from "#host/rooted-path.ts";
@@ -29,6 +30,19 @@ export interface SpooledFile {
   path: string;
   digest: Digest;
   size: number;
+  /** Resolves when the disk has it; its bytes can be read before. */
+  synced: Promise<void>;
+}
+
+const syncData = promisify(fdatasync);
+
+/** Writes a file's data to the disk, without holding up anybody, and closes it. */
+async function syncAndClose(fd: number): Promise<void> {
+  try {
+    await syncData(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 const maxEntries = 100_000;
@@ -41,7 +55,8 @@ export class ArchiveSpool {
   readonly #folder: string;
   readonly #files = new Map<string, SpooledFile>();
   readonly #links = new Map<string, string>();
-  readonly #sparse: { name: string; path: string; size: number }[] = [];
+  readonly #sparse: { name: string; path: string; size: number; synced: Promise<void> }[] = [];
+  readonly #syncing = new Set<Promise<void>>();
   #count = 0;
 
   constructor(folder: string) {
@@ -66,10 +81,10 @@ export class ArchiveSpool {
 
   /** Computes the digests of sparse files, which may be far larger than the archive, without holding up others. */
   async #hashSparse(): Promise<void> {
-    for (const { name, path, size } of this.#sparse.splice(0)) {
+    for (const { name, path, size, synced } of this.#sparse.splice(0)) {
       const hash = createHash("sha256");
       for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
-      this.#files.set(name, { path, digest: finish(hash), size });
+      this.#files.set(name, { path, digest: finish(hash), size, synced });
     }
   }
 
@@ -99,11 +114,15 @@ export class ArchiveSpool {
       },
       end: () => {
         if (isSparse) ftruncateSync(fd, position);
-        fdatasyncSync(fd);
-        closeSync(fd);
+        const synced = syncAndClose(fd);
+        this.#syncing.add(synced);
+        void synced.then(
+          () => this.#syncing.delete(synced),
+          () => this.#syncing.delete(synced),
+        );
         this.#links.delete(name);
-        if (isSparse) this.#sparse.push({ name, path, size: entry.size });
-        else this.#files.set(name, { path, digest: finish(hash), size: entry.size });
+        if (isSparse) this.#sparse.push({ name, path, size: entry.size, synced });
+        else this.#files.set(name, { path, digest: finish(hash), size: entry.size, synced });
       },
       abort: () => closeSync(fd),
     };
@@ -148,6 +167,7 @@ export class ArchiveSpool {
   }
 
   async discard(): Promise<void> {
+    await Promise.allSettled(this.#syncing);
     await rm(this.#folder, { recursive: true, force: true });
   }
 }

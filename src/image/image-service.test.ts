@@ -70,6 +70,26 @@ test("a snapshot shows the image's files and keeps what is written to itself", a
   });
 });
 
+test("what passes with the machine's next start is never synced, and can be mounted again until then", async () => {
+  await withService(async (service) => {
+    await service.ensureHello();
+    const snapshot = await service.snapshots.prepare("c1", service.images.resolve("gantry/hello").chain);
+    for (const text of ["once", "again"]) {
+      const merged = service.snapshots.mount(snapshot, { passing: true });
+      const mounted = readFileSync("/proc/mounts", "utf8")
+        .split("\n")
+        .find((line) => line.split(" ")[1] === merged);
+      assert.match(mounted ?? "", /[,=]volatile/);
+      writeFileSync(join(merged, text), text);
+      await service.snapshots.unmountLater("c1");
+    }
+    const merged = service.snapshots.mount(snapshot);
+    assert.equal(readFileSync(join(merged, "once"), "utf8"), "once");
+    await service.snapshots.remove("c1");
+    assert.equal(existsSync(merged), false);
+  });
+});
+
 test("whiteouts and opaque folders hide what is below", async () => {
   await withService(async (service) => {
     const below = await addLayer(

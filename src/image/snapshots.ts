@@ -4,7 +4,8 @@ import { join } from "node:path";
 import type { FilesystemChange } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
 import { readJson, removeFolder } from "#host/files.ts";
-import { bindMount, isMounted, mount, unmount } from "#host/mount.ts";
+import { errnoOf } from "#host/libc.ts";
+import { bindMount, isMounted, isMountPoint, mount, unmount, unmountFileSystem } from "#host/mount.ts";
 import type { LayerStore } from "./layer-store.ts";
 import { overlayChanges } from "./overlay-changes.ts";
 import { archiveTree } from "./tree-archive.ts";
@@ -30,6 +31,21 @@ export interface SnapshotPaths {
 
 /** The kernel takes mount options of one page, with the end. */
 const maxOptions = 4095;
+
+const volatileOption = ",volatile";
+
+/**
+ * An overlay that syncs nothing (kernel documentation, "overlayfs", Volatile mount). False where the kernel cannot.
+ */
+function mountVolatile(target: string, data: string): boolean {
+  try {
+    mount({ source: "overlay", target, type: "overlay", data: `${data}${volatileOption}` });
+    return true;
+  } catch (error) {
+    if (errnoOf(error) !== "EINVAL") throw error;
+    return false;
+  }
+}
 
 /**
  * Writable overlays on top of layers, one for each container (or build step, or volume copy): a folder with
@@ -128,11 +144,15 @@ export class Snapshots {
     return snapshot;
   }
 
-  /** Mounts a snapshot and returns where. Safe to repeat. */
-  mount(snapshot: Snapshot): string {
+  /**
+   * Mounts a snapshot and returns where. Safe to repeat. With `passing` nothing of it shall outlive the machine's next
+   * start: the kernel then spares the disk a sync of all when it is unmounted.
+   */
+  mount(snapshot: Snapshot, options: { passing?: boolean } = {}): string {
     const { upper, work, merged } = this.paths(snapshot);
     // There is nothing to show of an image without layers.
-    if (isMounted(merged) || (snapshot.readOnly === true && snapshot.chain.length === 0)) return merged;
+    if (snapshot.readOnly === true && (snapshot.chain.length === 0 || isMounted(merged))) return merged;
+    if (isMountPoint(merged)) return merged;
     const links = snapshot.chain.map((chainId) => {
       const layer = this.#layers.get(chainId);
       if (layer === undefined)
@@ -149,15 +169,21 @@ export class Snapshots {
       bindMount(join(this.#layers.root, lower[0] as string), merged, { readOnly: true });
       return merged;
     }
+    // The mark that a volatile layer must not be mounted again, which matters after a crash of the machine only: no
+    // container whose layer was volatile is kept over one.
+    rmSync(join(work, "work/incompat/volatile"), { recursive: true, force: true });
     const writable = snapshot.readOnly === true ? "" : `,upperdir=${upper},workdir=${work}`;
-    const options = (names: readonly string[]): string => `lowerdir=${names.join(":")}${writable}`;
-    const absolute = options(lower.map((name) => (name.startsWith("/") ? name : join(this.#layers.root, name))));
+    const data = (names: readonly string[]): string => `lowerdir=${names.join(":")}${writable}`;
+    const absolute = data(lower.map((name) => (name.startsWith("/") ? name : join(this.#layers.root, name))));
     if (absolute.length <= maxOptions) {
-      mount({ source: "overlay", target: merged, type: "overlay", data: absolute });
+      const isPassing =
+        options.passing === true && writable !== "" && absolute.length + volatileOption.length <= maxOptions;
+      if (!isPassing || !mountVolatile(merged, absolute))
+        mount({ source: "overlay", target: merged, type: "overlay", data: absolute });
       return merged;
     }
     // Names relative to the layers' folder are a third as long: the kernel reads them from where we stand.
-    const relative = options(lower);
+    const relative = data(lower);
     if (relative.length > maxOptions)
       throw new GantryError(
         "invalid",
@@ -173,6 +199,13 @@ export class Snapshots {
     return merged;
   }
 
+  /** The same as `unmount`, without holding up the event loop while the kernel writes what it must. */
+  async unmountLater(id: string): Promise<void> {
+    await unmountFileSystem(join(this.root, id, "merged"));
+    // A single layer that is bound there is no file system of its own.
+    this.unmount(id);
+  }
+
   /** Safe to repeat, and for what was never mounted. */
   unmount(id: string): void {
     const merged = join(this.root, id, "merged");
@@ -185,7 +218,7 @@ export class Snapshots {
   }
 
   async remove(id: string): Promise<void> {
-    this.unmount(id);
+    await this.unmountLater(id);
     const doomed = join(this.root, `tmp-${id}`);
     try {
       renameSync(join(this.root, id), doomed);

@@ -1,21 +1,12 @@
 /** Debian's dockerd beside us, in a network namespace of its own, so that none of its rules touch the machine's. */
 import { spawn } from "node:child_process";
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  symlinkSync,
-} from "node:fs";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { debianTree, treeEnvironment } from "./debian-tree.ts";
 import { atEnd, command, pause, until } from "./kit.ts";
 
-export interface Peer {
+export interface Dockerd {
   readonly dockerHost: string;
   readonly version: string;
   /** Puts a command into the peer's network namespace, where its published ports are. */
@@ -26,40 +17,9 @@ export interface Peer {
   stop(): Promise<void>;
 }
 
-const packages = [
-  "docker.io",
-  "containerd",
-  "tini",
-  "iptables",
-  "libip4tc2",
-  "libip6tc2",
-  "libxtables12",
-  "libnetfilter-conntrack3",
-  "libnfnetlink0",
-  "libdevmapper1.02.1",
-];
-/** Unpacked once and kept: `/tmp` is emptied when the machine starts. */
-const cache = join(tmpdir(), "gantry-bench-peer");
+const packages = ["docker.io", "containerd", "tini", "libdevmapper1.02.1"];
 const runFolder = "/run/peer-bench";
 const namespace = "peer-bench";
-
-async function unpackedPackages(): Promise<string> {
-  const tree = join(cache, "tree");
-  if (existsSync(tree)) return tree;
-  const work = mkdtempSync(join(tmpdir(), "gantry-bench-debs-"));
-  try {
-    await command(["sh", "-c", `cd ${work} && apt-get download -qq ${packages.join(" ")}`]);
-    for (const file of readdirSync(work))
-      if (file.endsWith(".deb")) await command(["dpkg", "-x", join(work, file), join(work, "tree")]);
-    symlinkSync("xtables-nft-multi", join(work, "tree/usr/sbin/iptables"));
-    symlinkSync("xtables-nft-multi", join(work, "tree/usr/sbin/ip6tables"));
-    mkdirSync(cache, { recursive: true });
-    await command(["mv", join(work, "tree"), tree]);
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
-  return tree;
-}
 
 /** A process and all that descend from it. */
 function family(root: number): number[] {
@@ -107,8 +67,8 @@ function isAlive(pid: number): boolean {
  * Starts the peer with `gantry/hello` in it. `helloFrom` is the Docker host to take that image from. Throws
  * when Debian's packages cannot be had or dockerd does not start: say so, and go on without a peer.
  */
-export async function startPeer(helloFrom: string): Promise<Peer> {
-  const tree = await unpackedPackages();
+export async function startDockerd(helloFrom: string): Promise<Dockerd> {
+  const tree = await debianTree("dockerd", packages);
   const data = mkdtempSync(join(tmpdir(), "gantry-bench-dockerd-"));
   const removeFolders = atEnd(async () => {
     await command(["sh", "-c", `grep -oE ' (${data}|${runFolder})[^ ]*' /proc/mounts | sort -r | xargs -r umount -l`]);
@@ -139,12 +99,7 @@ export async function startPeer(helloFrom: string): Promise<Peer> {
   ]);
   const child = spawn(argv[0] as string, argv.slice(1), {
     stdio: ["ignore", log, log],
-    env: {
-      PATH: `${tree}/usr/bin:${tree}/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
-      HOME: data,
-      LD_LIBRARY_PATH: `${tree}/usr/lib/x86_64-linux-gnu:${tree}/lib/x86_64-linux-gnu`,
-      XTABLES_LIBDIR: `${tree}/usr/lib/x86_64-linux-gnu/xtables`,
-    },
+    env: { ...treeEnvironment(tree), HOME: data },
   });
   closeSync(log);
   const pid = child.pid as number;
@@ -196,14 +151,4 @@ export async function startPeer(helloFrom: string): Promise<Peer> {
       await removeFolders();
     },
   };
-}
-
-/** The peer, or why there is none. */
-export async function peerOrReason(helloFrom: string): Promise<{ peer?: Peer; note: string }> {
-  try {
-    const peer = await startPeer(helloFrom);
-    return { peer, note: `Peer: Debian's dockerd ${peer.version} with runc, in a network namespace of its own.` };
-  } catch (error) {
-    return { note: `No peer: ${(error as Error).message.split("\n")[0]}` };
-  }
 }
