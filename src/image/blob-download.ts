@@ -13,6 +13,8 @@ import { networkError } from "./registry-errors.ts";
 export interface DownloadEvents {
   onBytes?: (current: number) => void;
   onRetry?: (seconds: number) => void;
+  /** Runs the transfer when its turn comes. The wait for the disk afterwards takes no turn from another transfer. */
+  inTurn?: (transfer: () => Promise<void>) => Promise<void>;
 }
 
 /** However much comes each time: a server that drips must not keep us for ever. */
@@ -43,22 +45,8 @@ export async function downloadBlob(
     if (await content.has(digest)) return;
     const partial = await PartialBlob.open(content, digest, descriptor.size);
     try {
-      let fruitless = 0;
-      for (let tries = 0; partial.offset < descriptor.size || tries === 0; tries++) {
-        options.signal?.throwIfAborted();
-        const before = partial.offset;
-        if (before === descriptor.size) break;
-        try {
-          await downloadRest(repository, partial, options);
-        } catch (error) {
-          if (options.signal?.aborted || !isPassing(error)) throw error;
-          fruitless = partial.offset > before ? 0 : fruitless + 1;
-          if (fruitless >= config.maxDownloadAttempts || tries >= maxTries) throw error;
-          const wait = config.timeouts.retry * 2 ** Math.min(fruitless, 6);
-          options.onRetry?.(Math.ceil(wait / 1000));
-          await sleep(wait, undefined, options.signal === undefined ? {} : { signal: options.signal });
-        }
-      }
+      const transfer = (): Promise<void> => downloadWhole(repository, partial, config, options);
+      await (options.inTurn?.(transfer) ?? transfer());
       await partial.commit();
     } catch (error) {
       if (options.signal?.aborted && errorCode(error) === "cancelled")
@@ -68,6 +56,30 @@ export async function downloadBlob(
       await partial.close();
     }
   });
+}
+
+async function downloadWhole(
+  repository: Repository,
+  partial: PartialBlob,
+  config: Pick<RegistryConfig, "maxDownloadAttempts" | "timeouts">,
+  options: DownloadEvents & { signal?: AbortSignal | undefined },
+): Promise<void> {
+  let fruitless = 0;
+  for (let tries = 0; partial.offset < partial.size || tries === 0; tries++) {
+    options.signal?.throwIfAborted();
+    const before = partial.offset;
+    if (before === partial.size) break;
+    try {
+      await downloadRest(repository, partial, options);
+    } catch (error) {
+      if (options.signal?.aborted || !isPassing(error)) throw error;
+      fruitless = partial.offset > before ? 0 : fruitless + 1;
+      if (fruitless >= config.maxDownloadAttempts || tries >= maxTries) throw error;
+      const wait = config.timeouts.retry * 2 ** Math.min(fruitless, 6);
+      options.onRetry?.(Math.ceil(wait / 1000));
+      await sleep(wait, undefined, options.signal === undefined ? {} : { signal: options.signal });
+    }
+  }
 }
 
 async function downloadRest(repository: Repository, partial: PartialBlob, options: DownloadEvents): Promise<void> {

@@ -215,14 +215,12 @@ async function pullLayers(
       const tell = throttled((status: string, current: number) =>
         progress({ status, id, progressDetail: { current, total: layer.size } }),
       );
-      await client.downloads.run(async () => {
-        either.throwIfAborted();
-        await downloadBlob(images.content, repository, layer, client.config, {
-          signal: either,
-          onBytes: (bytes) => tell("Downloading", bytes),
-          onRetry: (seconds) =>
-            progress({ status: `Retrying in ${seconds} second${seconds === 1 ? "" : "s"}`, id, progressDetail: {} }),
-        });
+      await downloadBlob(images.content, repository, layer, client.config, {
+        signal: either,
+        inTurn: (transfer) => client.downloads.run(transfer),
+        onBytes: (bytes) => tell("Downloading", bytes),
+        onRetry: (seconds) =>
+          progress({ status: `Retrying in ${seconds} second${seconds === 1 ? "" : "s"}`, id, progressDetail: {} }),
       });
       progress({ status: "Verifying Checksum", id, progressDetail: {} });
       progress({ status: "Download complete", id, progressDetail: {} });
