@@ -47,11 +47,16 @@ const namespace = "podman-bench";
 function writeConfiguration(folder: string, tree: string): void {
   mkdirSync(join(folder, "home/.config/containers"), { recursive: true });
   copyFileSync(join(tree, "etc/containers/policy.json"), join(folder, "home/.config/containers/policy.json"));
-  const openFiles = /^Max open files\s+(\d+)\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+  const limits = readFileSync("/proc/self/limits", "utf8");
+  // What podman gives by itself may be more than this machine allows.
+  const own = (title: string): string => {
+    const [, soft, hard] = new RegExp(`^${title}\\s+(\\w+)\\s+(\\w+)`, "m").exec(limits) ?? [];
+    return `${soft}:${hard}`.replaceAll("unlimited", "-1");
+  };
   writeFileSync(
     join(folder, "containers.conf"),
     `[containers]
-default_ulimits = ["nofile=${openFiles?.[1]}:${openFiles?.[2]}"]
+default_ulimits = ["nofile=${own("Max open files")}", "nproc=${own("Max processes")}"]
 log_driver = "k8s-file"
 [engine]
 helper_binaries_dir = ["${tree}/usr/lib/podman"]
