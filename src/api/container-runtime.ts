@@ -35,6 +35,8 @@ export interface LogPlan {
   /** Bytes, 0: unbounded. */
   maxSize: number;
   maxFiles: number;
+  /** Rotated files are kept in gzip. */
+  compress: boolean;
 }
 
 export interface ProcessPlan {
@@ -126,6 +128,7 @@ export interface RuntimeReading {
   blkio: Record<string, { major: number; minor: number; op: string; value: number }[] | null>;
 }
 
+/** What `docker logs` shows as one: a line of the program, or 16 KiB of one. */
 export interface LoggedLine {
   stream: "stdout" | "stderr";
   time: string;

@@ -234,7 +234,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
 
   async delete(id: string): Promise<void> {
     const kept = await this.#keptOf(id);
-    this.#rotation.remove(id);
+    await this.#rotation.forget(id);
     this.#unwatchOom(id);
     // A cgroup can be removed only when no process is left in it.
     const cgroupIsGone = kept !== undefined && removeCgroup(kept.cgroupPath);

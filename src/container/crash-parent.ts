@@ -12,7 +12,7 @@ await runtime.create(
   testPlan(living, rootfs, ["sh", "-c", "i=0; while read line; do echo got $line; done; exit 9"], {
     ...cgroup(living),
     openStdin: true,
-    log: { format: "json-file", path: log, maxSize: 0, maxFiles: 1 },
+    log: { format: "json-file", path: log, maxSize: 0, maxFiles: 1, compress: false },
   }),
 );
 await runtime.create(testPlan(ending, rootfs, ["sh", "-c", "sleep 0.5; exit 7"], cgroup(ending)));

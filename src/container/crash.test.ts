@@ -74,7 +74,7 @@ test("containers outlive a daemon that is killed, with streams, logs, exits and 
   assert.equal(await output, "got word\n");
   let logged = "";
   for await (const lines of runtime.readLog(
-    { format: "json-file", path, maxSize: 0, maxFiles: 1 },
+    { format: "json-file", path, maxSize: 0, maxFiles: 1, compress: false },
     { follow: false, ended: () => true },
   ))
     for (const { data } of lines) logged += Buffer.from(data).toString();

@@ -1,8 +1,16 @@
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { type FileHandle, open, rm, stat } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { pipeline } from "node:stream/promises";
+import { constants, createGunzip, gunzipSync } from "node:zlib";
 import type { LogPlan } from "#api/container-runtime.ts";
 
 const chunkBytes = 1 << 18;
 const newline = 0x0a;
+/** As much of a file's first line as tells it from another: conmon stamps each with nanoseconds. */
+const headBytes = 64;
+/** Rotations in a row that keep us from seeing all files at one time. */
+const maxTries = 20;
 
 async function inodeOf(path: string): Promise<number | undefined> {
   return stat(path).then(
@@ -11,79 +19,136 @@ async function inodeOf(path: string): Promise<number | undefined> {
   );
 }
 
-/** The files of a log, oldest first: rotation renames `path` to `path.1`, `path.1` to `path.2`… */
-async function pathsOf(log: LogPlan): Promise<string[]> {
-  const out = [log.path];
-  for (let number = 1; number < Math.max(1, log.maxFiles); number++) {
-    const path = `${log.path}.${number}`;
-    if ((await inodeOf(path)) === undefined) break;
-    out.unshift(path);
+/** One file of a log, held open: it can be read although it is renamed, compressed or removed meanwhile. */
+export class LogFile {
+  readonly #path: string;
+  readonly #file: FileHandle;
+  readonly #isCompressed: boolean;
+  #plain: FileHandle | undefined;
+
+  private constructor(path: string, file: FileHandle, isCompressed: boolean) {
+    this.#path = path;
+    this.#file = file;
+    this.#isCompressed = isCompressed;
   }
-  return out;
+
+  static async open(path: string): Promise<LogFile> {
+    return new LogFile(path, await open(path, "r"), path.endsWith(".gz"));
+  }
+
+  async inode(): Promise<number> {
+    return (await this.#file.stat()).ino;
+  }
+
+  async size(): Promise<number> {
+    return (await (await this.plain()).stat()).size;
+  }
+
+  /** The first bytes of the first line; empty when they cannot be read. */
+  async head(): Promise<string> {
+    const start = Buffer.alloc(this.#isCompressed ? 4096 : headBytes);
+    const { bytesRead } = await this.#file.read(start, 0, start.length, 0);
+    const read = start.subarray(0, bytesRead);
+    if (!this.#isCompressed) return read.toString("latin1");
+    try {
+      const plain = gunzipSync(read, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 64 << 20 });
+      return plain.toString("latin1", 0, headBytes);
+    } catch {
+      return "";
+    }
+  }
+
+  /** Its lines. A compressed one is written out, once and only when asked for, to a file that has no name. */
+  async plain(): Promise<FileHandle> {
+    if (!this.#isCompressed) return this.#file;
+    this.#plain ??= await this.#decompress();
+    return this.#plain;
+  }
+
+  async #decompress(): Promise<FileHandle> {
+    const path = `${this.#path}.${randomBytes(6).toString("hex")}`;
+    const target = await open(path, "wx+", 0o600);
+    await rm(path, { force: true });
+    try {
+      await pipeline(
+        createReadStream("", { fd: this.#file, start: 0, autoClose: false, highWaterMark: chunkBytes }),
+        createGunzip({ chunkSize: chunkBytes }),
+        async (plain: AsyncIterable<Buffer>) => {
+          for await (const chunk of plain) await target.appendFile(chunk);
+        },
+      );
+      return target;
+    } catch (error) {
+      await target.close();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#plain?.close();
+    await this.#file.close();
+  }
 }
 
-/** Opens all files of a log, oldest first. A rotation in the middle would skip or repeat one: then once more. */
-export async function openLogFiles(log: LogPlan): Promise<FileHandle[]> {
-  for (;;) {
-    const before = await inodeOf(log.path);
-    const files: FileHandle[] = [];
-    for (const path of await pathsOf(log)) {
-      const file = await open(path, "r").catch(() => undefined);
-      if (file !== undefined) files.push(file);
-    }
-    if (before === (await inodeOf(log.path))) return files;
-    await Promise.all(files.map((file) => file.close()));
+/** A rotated file, compressed or not; undefined when there is none of that number. */
+async function openRotated(path: string): Promise<LogFile | undefined> {
+  for (const name of [path, `${path}.gz`]) {
+    const file = await LogFile.open(name).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+    });
+    if (file !== undefined) return file;
   }
+  return undefined;
+}
+
+/**
+ * Opens all files of a log, oldest first: rotation renames `path` to `path.1`, `path.1` to `path.2`…, and may compress
+ * them. A rotation in the middle would skip or repeat one: then once more.
+ */
+export async function openLogFiles(log: LogPlan): Promise<LogFile[]> {
+  for (let tries = 0; ; tries++) {
+    const before = await inodeOf(log.path);
+    const files: LogFile[] = [];
+    const newest = await openRotated(log.path);
+    if (newest !== undefined) files.push(newest);
+    for (let number = 1; number < Math.max(1, log.maxFiles); number++) {
+      const file = await openRotated(`${log.path}.${number}`);
+      if (file === undefined) break;
+      files.unshift(file);
+    }
+    if (before === (await inodeOf(log.path)) || tries === maxTries) return files;
+    await closeAll(files);
+  }
+}
+
+export async function closeAll(files: readonly LogFile[]): Promise<void> {
+  await Promise.all(files.map((file) => file.close()));
+}
+
+/** Which of the files holds what `wanted` does; -1 for none. Compressing makes another file of the same lines. */
+async function placeOf(files: readonly LogFile[], wanted: LogFile): Promise<number> {
+  const own = await wanted.inode();
+  const inodes = await Promise.all(files.map((file) => file.inode()));
+  const same = inodes.indexOf(own);
+  if (same >= 0) return same;
+  const head = await wanted.head();
+  for (let at = files.length - 1; at >= 0; at--)
+    if (head !== "" && (await (files[at] as LogFile).head()) === head) return at;
+  return -1;
 }
 
 /**
  * The file that follows one in time, or undefined while that one is still written to. A new file has its name only
  * once conmon writes to it, so nothing more comes into the one before.
  */
-export async function openNextFile(log: LogPlan, current: FileHandle): Promise<FileHandle | undefined> {
-  const own = (await current.stat()).ino;
+export async function openNextFile(log: LogPlan, current: LogFile): Promise<LogFile | undefined> {
   const newest = await inodeOf(log.path);
-  if (newest === undefined || newest === own) return undefined;
+  if (newest === undefined || newest === (await current.inode())) return undefined;
   const files = await openLogFiles(log);
-  const inodes = await Promise.all(files.map(async (file) => (await file.stat()).ino));
   // When the own one was removed meanwhile, the oldest that is left is next.
-  const next = files[inodes.indexOf(own) + 1];
-  await Promise.all(files.filter((file) => file !== next).map((file) => file.close()));
+  const next = files[(await placeOf(files, current)) + 1];
+  await closeAll(files.filter((file) => file !== next));
   return next;
-}
-
-/** Where the last `lines` whole lines of a file begin, and how many there were. */
-async function tailOffset(file: FileHandle, size: number, lines: number): Promise<{ offset: number; found: number }> {
-  const buffer = Buffer.alloc(Math.min(chunkBytes, Math.max(1, size)));
-  let found = 0;
-  for (let end = size; end > 0;) {
-    const start = Math.max(0, end - buffer.length);
-    await file.read(buffer, 0, end - start, start);
-    for (
-      let at = buffer.lastIndexOf(newline, end - start - 1);
-      at >= 0;
-      at = at === 0 ? -1 : buffer.lastIndexOf(newline, at - 1)
-    ) {
-      if (start + at === size - 1) continue;
-      found++;
-      if (found === lines) return { offset: start + at + 1, found };
-    }
-    end = start;
-  }
-  return { offset: 0, found: size > 0 ? found + 1 : 0 };
-}
-
-/** For each file, oldest first, where the last `tail` lines of all begin. Undefined: nothing of it is wanted. */
-export async function offsetsOfTail(files: readonly FileHandle[], tail: number): Promise<(number | undefined)[]> {
-  const offsets: (number | undefined)[] = files.map(() => undefined);
-  let left = tail;
-  for (let index = files.length - 1; index >= 0 && left > 0; index--) {
-    const file = files[index] as FileHandle;
-    const { offset, found } = await tailOffset(file, (await file.stat()).size, left);
-    offsets[index] = offset;
-    left -= found;
-  }
-  return offsets;
 }
 
 /** Reads whole lines from a file, from an offset to its present end. */
@@ -116,4 +181,28 @@ export class LineReader {
       if (lines.length > 0) return lines;
     }
   }
+}
+
+/** A file's whole lines from its last to its first, each with where it begins. */
+export async function* linesBackward(file: LogFile): AsyncGenerator<{ offset: number; line: Buffer }> {
+  const handle = await file.plain();
+  const { size } = await handle.stat();
+  /** What was read of the line that goes on before `end`. */
+  let rest: Buffer = Buffer.alloc(0);
+  for (let end = size; end > 0;) {
+    const start = Math.max(0, end - chunkBytes);
+    const read = Buffer.allocUnsafeSlow(end - start);
+    const { bytesRead } = await handle.read(read, 0, read.length, start);
+    if (bytesRead < read.length) return;
+    const data = rest.length === 0 ? read : Buffer.concat([read, rest]);
+    let lineEnd = data.lastIndexOf(newline);
+    for (let before = lineEnd; lineEnd >= 0; lineEnd = before) {
+      before = lineEnd === 0 ? -1 : data.lastIndexOf(newline, lineEnd - 1);
+      if (before < 0) break;
+      yield { offset: start + before + 1, line: data.subarray(before + 1, lineEnd + 1) };
+    }
+    rest = lineEnd < 0 ? data : data.subarray(0, lineEnd + 1);
+    end = start;
+  }
+  if (rest.length > 0 && rest[rest.length - 1] === newline) yield { offset: 0, line: rest };
 }

@@ -9,16 +9,24 @@ const usualTime = 35;
 const letterO = 0x6f;
 const letterE = 0x65;
 
+/** A line of the log: a whole line of the program, or a piece of one. */
+export interface LogFragment extends LoggedLine {
+  /** The program's line ends here; its newline is there. */
+  isEnd: boolean;
+}
+
 /** A line whose time is worked out when somebody asks for it: most readers do not. */
-class ParsedLine implements LoggedLine {
+class ParsedLine implements LogFragment {
   readonly stream: "stdout" | "stderr";
   readonly data: Buffer;
+  readonly isEnd: boolean;
   readonly #line: Buffer;
   readonly #timeEnd: number;
 
-  constructor(stream: "stdout" | "stderr", line: Buffer, timeEnd: number, data: Buffer) {
+  constructor(stream: "stdout" | "stderr", line: Buffer, timeEnd: number, data: Buffer, isEnd: boolean) {
     this.stream = stream;
     this.data = data;
+    this.isEnd = isEnd;
     this.#line = line;
     this.#timeEnd = timeEnd;
   }
@@ -40,15 +48,15 @@ function streamAt(line: Buffer, at: number): "stdout" | "stderr" | undefined {
  * of the program, P is a part of one and loses its newline. Undefined for what is no such line. The data shares
  * memory with `line`.
  */
-export function parseLogLine(line: Buffer): LoggedLine | undefined {
+export function parseLogLine(line: Buffer): LogFragment | undefined {
   const first = line[usualTime] === space ? usualTime : line.indexOf(space);
   // `stdout` and `stderr` have six letters both, a tag has one.
   const second = first + 7;
   if (first < 0 || line[second] !== space || line[second + 2] !== space) return undefined;
   const stream = streamAt(line, first + 1);
-  if (stream === undefined) return undefined;
-  const end = line[second + 1] === wholeLine || line[line.length - 1] !== newline ? line.length : line.length - 1;
-  return new ParsedLine(stream, line, first, line.subarray(second + 3, end));
+  if (stream === undefined || line[line.length - 1] !== newline) return undefined;
+  const isEnd = line[second + 1] === wholeLine;
+  return new ParsedLine(stream, line, first, line.subarray(second + 3, isEnd ? line.length : line.length - 1), isEnd);
 }
 
 /** Conmon writes local time with an offset; docker shows UTC with nine digits. */

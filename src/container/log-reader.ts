@@ -1,8 +1,8 @@
 import { type FSWatcher, watch } from "node:fs";
-import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { LogPlan, LoggedLine } from "#api/container-runtime.ts";
-import { LineReader, offsetsOfTail, openLogFiles, openNextFile } from "./log-files.ts";
+import { EntryMerger, type TailStart, findTail } from "./log-entries.ts";
+import { type LogFile, LineReader, closeAll, openLogFiles, openNextFile } from "./log-files.ts";
 import { parseLogLine } from "./log-line.ts";
 
 export interface ReadLogOptions {
@@ -80,13 +80,25 @@ export async function* readLog(log: LogPlan, options: ReadLogOptions): AsyncGene
     isFresh = true;
   }
   try {
-    const offsets = tail === undefined || isFresh ? files.map(() => 0) : await offsetsOfTail(files, tail);
-    for (let index = 0; ; index++) {
-      const file = files[index] as FileHandle;
+    const begin: TailStart =
+      tail === undefined || isFresh
+        ? { file: 0, offset: 0, skip: 0 }
+        : tail === 0
+          ? { file: files.length - 1, offset: await (files[files.length - 1] as LogFile).size(), skip: 0 }
+          : await findTail(files, tail);
+    let { skip } = begin;
+    const merger = new EntryMerger();
+    /** Puts a line into `wanted` where it is; true when it and all that follow are too late. */
+    const take = (line: LoggedLine, wanted: LoggedLine[]): boolean => {
+      if (skip > 0) skip--;
+      else if (range.isAfter(line)) return true;
+      else if (!range.isBefore(line)) wanted.push(line);
+      return false;
+    };
+    for (let index = begin.file; ; index++) {
+      const file = files[index] as LogFile;
       const isNewest = index === files.length - 1;
-      const offset = offsets[index] ?? (index < offsets.length ? undefined : 0);
-      if (offset === undefined && !isNewest) continue;
-      const reader = new LineReader(file, offset ?? (await file.stat()).size);
+      const reader = new LineReader(await file.plain(), index === begin.file ? begin.offset : 0);
       for (;;) {
         // In this order: what is written before the end is read after it was seen.
         const isOver = !isNewest || !follow || options.ended();
@@ -96,11 +108,11 @@ export async function* readLog(log: LogPlan, options: ReadLogOptions): AsyncGene
           const wanted: LoggedLine[] = [];
           let isPast = false;
           for (const raw of lines) {
-            const line = parseLogLine(raw);
-            if (line === undefined || range.isBefore(line)) continue;
-            isPast = range.isAfter(line);
+            const fragment = parseLogLine(raw);
+            if (fragment === undefined) continue;
+            if (merger.isWhole(fragment)) isPast = take(fragment, wanted);
+            else for (const line of merger.push(fragment)) isPast ||= take(line, wanted);
             if (isPast) break;
-            wanted.push(line);
           }
           if (wanted.length > 0) yield wanted;
           if (isPast) return;
@@ -113,9 +125,13 @@ export async function* readLog(log: LogPlan, options: ReadLogOptions): AsyncGene
         if (options.until !== undefined && Date.now() > options.until) return;
         await changed(log.path, signal);
       }
-      if (index === files.length - 1) return;
+      if (index < files.length - 1) continue;
+      const rest: LoggedLine[] = [];
+      for (const line of merger.flush()) take(line, rest);
+      if (rest.length > 0) yield rest;
+      return;
     }
   } finally {
-    await Promise.all(files.map((file) => file.close()));
+    await closeAll(files);
   }
 }

@@ -1,8 +1,18 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import type { LogPlan } from "#api/container-runtime.ts";
 import { newContainerId } from "#base/ids.ts";
@@ -12,7 +22,7 @@ import { unmount } from "#host/mount.ts";
 import { ContainerRuntime } from "./container-runtime.ts";
 import { parseLogLine, utcTime } from "./log-line.ts";
 import { type ReadLogOptions, readLog } from "./log-reader.ts";
-import { rotate } from "./log-rotation.ts";
+import { LogRotation, rotate } from "./log-rotation.ts";
 import { RuntimeNamespace } from "./runtime-namespace.ts";
 import { makeRootfs, testPlan } from "./test-plan.ts";
 
@@ -42,6 +52,7 @@ const freshLog = (maxFiles = 1, maxSize = 0): LogPlan => ({
   path: join(folder, `log${number++}`),
   maxSize,
   maxFiles,
+  compress: false,
 });
 
 /** As conmon writes it. */
@@ -112,7 +123,7 @@ test("a tail of any length equals the end of the whole", async () => {
 test("a follower sees what comes, through rotations, also several at once, and then the end", async () => {
   const log = freshLog(4);
   let isOver = false;
-  const following = read(log, { follow: true, ended: () => isOver });
+  const following = read(log, { follow: true, ended: () => isOver, signal: AbortSignal.timeout(20_000) });
   const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 30));
   await pause();
   let next = 0;
@@ -133,6 +144,134 @@ test("a follower sees what comes, through rotations, also several at once, and t
   write(1);
   isOver = true;
   assert.equal(await following, Array.from({ length: next }, (_, index) => `${index}\n`).join(""));
+});
+
+test("what a program wrote in pieces is one entry, which stands where its end is", async () => {
+  const log = freshLog();
+  const long = "x".repeat(16_384);
+  writeFileSync(
+    log.path,
+    [
+      entry(1, "a", "P"),
+      entry(2, "b", "P"),
+      entry(3, "error", "F", "stderr"),
+      entry(4, "c"),
+      entry(5, long.slice(0, 9000), "P"),
+      entry(6, `${long.slice(9000)}${long}rest`),
+      entry(7, "", "F"),
+      entry(8, "no end", "P"),
+    ].join(""),
+  );
+  const entries = async (tail?: number): Promise<string[]> =>
+    (await Array.fromAsync(readLog(log, { follow: false, ended: () => true, ...(tail === undefined ? {} : { tail }) })))
+      .flat()
+      .map(({ time, data }) => `${time.slice(17, 19)} ${Buffer.from(data).toString().replaceAll(long, "LONG")}`);
+  const all = ["03 error\n", "04 abc\n", "05 LONG", "05 LONG", "05 rest\n", "07 \n", "08 no end"];
+  assert.deepEqual(await entries(), all);
+  for (let tail = 1; tail < 9; tail++) assert.deepEqual(await entries(tail), all.slice(-tail), `tail ${tail}`);
+});
+
+test("however a log is cut into pieces and files, a tail is the end of the whole", async () => {
+  const piece = fc.record({
+    text: fc.string({ maxLength: 30 }).map((text) => text.replaceAll("\n", "")),
+    tag: fc.constantFrom("F", "F", "P"),
+    stream: fc.constantFrom("stdout", "stderr"),
+    repeat: fc.constantFrom(1, 1, 1, 1, 1, 1, 700),
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.array(piece, { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 3 }),
+      fc.boolean(),
+      async (files, isCompressed) => {
+        const log = { ...freshLog(3), compress: isCompressed };
+        const paths = [`${log.path}.2`, `${log.path}.1`, log.path].slice(-files.length);
+        // What never ends stands at the end of the whole, wherever it was written.
+        const end = { text: "", tag: "F", repeat: 1 } as const;
+        files[files.length - 1]?.push({ ...end, stream: "stdout" }, { ...end, stream: "stderr" });
+        for (const [at, pieces] of files.entries()) {
+          const text = pieces.map((each) => entry(0, each.text.repeat(each.repeat), each.tag, each.stream)).join("");
+          const path = paths[at] as string;
+          if (isCompressed && path !== log.path) writeFileSync(`${path}.gz`, gzipSync(text));
+          else writeFileSync(path, text);
+        }
+        const entries = async (more: Partial<ReadLogOptions>): Promise<string[]> =>
+          (await Array.fromAsync(readLog(log, { follow: false, ended: () => true, ...more })))
+            .flat()
+            .map(({ stream, data }) => `${stream} ${Buffer.from(data).toString()}`);
+        const all = await entries({});
+        const pieces = files.flat().filter(({ stream }) => stream === "stdout");
+        assert.equal(
+          all
+            .filter((line) => line.startsWith("stdout "))
+            .map((line) => line.slice(7))
+            .join(""),
+          pieces.map((each) => each.text.repeat(each.repeat) + (each.tag === "F" ? "\n" : "")).join(""),
+        );
+        for (let tail = 1; tail <= all.length; tail++)
+          assert.deepEqual(await entries({ tail }), all.slice(-tail), `tail ${tail}`);
+      },
+    ),
+    { numRuns: 25, interruptAfterTimeLimit: 5000 },
+  );
+});
+
+test("rotated files are compressed, and read and followed as before", async () => {
+  const log = { ...freshLog(4, 800), compress: true };
+  const reopened: string[] = [];
+  const rotation = new LogRotation((id) => reopened.push(id));
+  rotation.add("c", log);
+  let isOver = false;
+  const following = read(log, { follow: true, ended: () => isOver, signal: AbortSignal.timeout(20_000) });
+  let next = 0;
+  const until = async (what: () => boolean): Promise<void> => {
+    for (let tries = 0; !what(); tries++) {
+      assert.ok(tries < 500, "it did not come to that");
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  };
+  for (let rotations = 1; rotations <= 4; rotations++) {
+    for (let line = 0; line < 20; line++) appendFileSync(log.path, entry(next % 60, String(next++)));
+    await until(() => reopened.length === rotations);
+    appendFileSync(log.path, entry(next % 60, String(next++)));
+    await until(() => existsSync(`${log.path}.1.gz`) && !existsSync(`${log.path}.1`));
+  }
+  isOver = true;
+  const lines = (from: number): string => Array.from({ length: next - from }, (_, at) => `${from + at}\n`).join("");
+  assert.equal(await following, lines(0));
+  assert.deepEqual(
+    readdirSync(folder)
+      .filter((name) => join(folder, name).startsWith(log.path))
+      .map((name) => join(folder, name).slice(log.path.length))
+      .sort(),
+    ["", ".1.gz", ".2.gz", ".3.gz"],
+  );
+  assert.equal(await read(log), lines(next - 64));
+  assert.equal(await read(log, { tail: 30 }), lines(next - 30));
+  await rotation.forget("c");
+  rotation.stop();
+});
+
+test("a follower is not misled when its own file is compressed before it looks", async () => {
+  const log = { ...freshLog(4), compress: true };
+  let isOver = false;
+  writeFileSync(log.path, entry(1, "1"));
+  const following = read(log, { follow: true, ended: () => isOver, signal: AbortSignal.timeout(20_000) });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  // All in one turn: the follower sees only what has become of it.
+  appendFileSync(log.path, entry(2, "2"));
+  rotate(log.path, 4);
+  const compress = (number: number): void => {
+    writeFileSync(`${log.path}.${number}.gz`, gzipSync(readFileSync(`${log.path}.${number}`)));
+    rmSync(`${log.path}.${number}`);
+  };
+  compress(1);
+  writeFileSync(log.path, entry(3, "3"));
+  rotate(log.path, 4);
+  compress(1);
+  writeFileSync(log.path, entry(4, "4"));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  isOver = true;
+  assert.equal(await following, "1\n2\n3\n4\n");
 });
 
 test("an abort ends a follower", async () => {

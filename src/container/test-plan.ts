@@ -64,7 +64,7 @@ export function testPlan(id: string, rootfs: string, args: string[], more: Parti
     annotations: {},
     openStdin: false,
     stdinOnce: false,
-    log: { format: "none", path: "", maxSize: 0, maxFiles: 1 },
+    log: { format: "none", path: "", maxSize: 0, maxFiles: 1, compress: false },
     ...more,
   };
 }

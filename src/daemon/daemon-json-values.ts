@@ -1,5 +1,7 @@
 import type { Ulimit } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
+import { checkLogOptions, logBounds } from "#engine/log-options.ts";
+import { checkUlimitName } from "#engine/ulimits.ts";
 
 function invalid(message: string): GantryError {
   return new GantryError("invalid", message);
@@ -58,58 +60,21 @@ export function checkInsecureRegistry(text: string, warnings: string[]): string 
   return name;
 }
 
-const logOptions: Readonly<Record<string, readonly string[]>> = {
-  "json-file": ["max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode"],
-  local: ["max-size", "max-file", "compress", "mode"],
-  none: [],
-};
-
-/** The default log driver with its options. Throws in dockerd's words. */
+/** The default log driver with its options: in dockerd's words, and what no container could start with is refused too. */
 export function checkLogging(
   driver: string | undefined,
   options: Readonly<Record<string, string>> = {},
 ): { logDriver: string; logOptions: Record<string, string> } {
   const name = driver || "json-file";
-  const known = Object.hasOwn(logOptions, name) ? logOptions[name] : undefined;
-  if (known === undefined) throw invalid(`logger: no log driver named '${name}' is registered`);
-  for (const option of Object.keys(options))
-    if (!known.includes(option))
-      throw invalid(`failed to set log opts: unknown log opt '${option}' for ${name} log driver`);
-  const size = options["max-size"];
-  if (size !== undefined && size !== "-1") parseBytes(size);
-  const files = options["max-file"];
-  if (files !== undefined && !(Number.isInteger(Number(files)) && Number(files) >= 1))
-    throw invalid("failed to set log opts: max-file cannot be less than 1");
+  checkLogOptions(name, {});
+  try {
+    checkLogOptions(name, options);
+    logBounds(name, options);
+  } catch (cause) {
+    throw new GantryError("invalid", `failed to set log opts: ${(cause as Error).message}`, { cause });
+  }
   return { logDriver: name, logOptions: { ...options } };
 }
-
-const powers = " kmgtp";
-
-/** `64M`, `1.5GiB` or a number of bytes, in units of 1024. Throws `invalid size: '…'`. */
-export function parseBytes(value: unknown): number {
-  const text = String(value);
-  const match = /^(\d+(?:\.\d+)?) ?(?:([kmgtp])(?:i?b)?|b)?$/i.exec(text);
-  if (match === null) throw invalid(`invalid size: '${text}'`);
-  return Math.floor(Number(match[1]) * 1024 ** powers.indexOf((match[2] ?? " ").toLowerCase()));
-}
-
-const ulimitNames = [
-  "core",
-  "cpu",
-  "data",
-  "fsize",
-  "locks",
-  "memlock",
-  "msgqueue",
-  "nice",
-  "nofile",
-  "nproc",
-  "rss",
-  "rtprio",
-  "rttime",
-  "sigpending",
-  "stack",
-];
 
 /** `{"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 2048}}`. */
 export function checkUlimits(given: Readonly<Record<string, Record<string, unknown>>> = {}): Ulimit[] {
@@ -119,7 +84,8 @@ export function checkUlimits(given: Readonly<Record<string, Record<string, unkno
       if (!["name", "soft", "hard"].includes(name))
         throw invalid(`default-ulimits: unknown field ${JSON.stringify(name)} of ${key}`);
     const name = fields.get("name") ?? key;
-    if (name !== key || !ulimitNames.includes(key)) throw invalid(`invalid ulimit type: ${String(name)}`);
+    if (name !== key) throw invalid(`invalid ulimit type: ${String(name)}`);
+    checkUlimitName(key);
     const number = (value: unknown): number => {
       if (!Number.isSafeInteger(value ?? 0))
         throw invalid(

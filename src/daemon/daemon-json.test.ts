@@ -264,7 +264,7 @@ test("values that cannot be are refused", () => {
     [{ "insecure-registries": ["x:99999"] }, /invalid port "99999"$/],
     [{ "log-driver": "syslog" }, "logger: no log driver named 'syslog' is registered"],
     [{ "log-opts": { color: "red" } }, "failed to set log opts: unknown log opt 'color' for json-file log driver"],
-    [{ "log-opts": { "max-size": "big" } }, "invalid size: 'big'"],
+    [{ "log-opts": { "max-size": "big" } }, "failed to set log opts: invalid size: 'big'"],
     [{ "log-opts": { "max-file": "0" } }, "failed to set log opts: max-file cannot be less than 1"],
     [{ "log-level": "loud" }, "unable to parse logging level: loud"],
     [{ labels: ["a"] }, "bad attribute format: a"],

@@ -2,19 +2,13 @@ import { existsSync, readFileSync } from "node:fs";
 import { join, normalize } from "node:path";
 import type { Ulimit } from "#api/docker/container-types.ts";
 import { GantryError, errorMessage } from "#base/errors.ts";
+import { parseByteSize } from "#base/byte-size.ts";
 import type { LogLevel } from "#base/log.ts";
 import { parseAddress } from "#network/addresses.ts";
 import { type DockerListener, groupId, parseHosts, type TlsFiles } from "./daemon-json-hosts.ts";
 import { checkKeys, type DaemonJsonValues, type KeyInForce } from "./daemon-json-keys.ts";
 import { type NetworkSettings, networkSettings } from "./daemon-json-network.ts";
-import {
-  checkInsecureRegistry,
-  checkLabels,
-  checkLogging,
-  checkMirror,
-  checkUlimits,
-  parseBytes,
-} from "./daemon-json-values.ts";
+import { checkInsecureRegistry, checkLabels, checkLogging, checkMirror, checkUlimits } from "./daemon-json-values.ts";
 import { jsonComplaint } from "./daemon-json-syntax.ts";
 import type { InstanceConfig } from "./instance-config.ts";
 
@@ -199,7 +193,7 @@ export function parseDaemonJson(text: string): DaemonSettings {
     ...hosts,
     socketGroup: group === undefined ? undefined : groupId(group),
     ulimits: checkUlimits(values["default-ulimits"] as Record<string, Record<string, unknown>> | undefined),
-    shmSize: parseBytes(values["default-shm-size"] ?? "64M"),
+    shmSize: parseByteSize(String(values["default-shm-size"] ?? "64M")),
     ipcMode:
       oneOf(
         values,

@@ -25,7 +25,7 @@ import type { EngineDefaults } from "./engine-options.ts";
 import type { EventLog } from "./event-log.ts";
 import { commandLine, mergeConfig } from "./image-config-merge.ts";
 import { securityOptions } from "./launch-plan.ts";
-import { logPlan } from "./log-plan.ts";
+import { checkLogOptions } from "./log-options.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { imageMountId, imageMounts } from "./mount-sources.ts";
 import { parseVolumesFrom, plannedMounts, type WantedMount } from "./mount-spec.ts";
@@ -63,7 +63,7 @@ export class ContainerCreator {
     body: ContainerCreateBody,
     extra: Partial<PodCreate> = {},
   ): Promise<{ container: Container; warnings: string[] }> {
-    const { store, images, lifecycle, defaults } = this.#parts;
+    const { store, images, lifecycle } = this.#parts;
     // Most are started at once.
     expectCgroupMove();
     const name = wantedName === undefined || wantedName === "" ? undefined : checkName(wantedName);
@@ -134,7 +134,6 @@ export class ContainerCreator {
         },
       };
       container = new Container(record, host);
-      logPlan(container, defaults);
       // A crash may leave either without the other: the next start removes both.
       const [added, prepared] = await Promise.allSettled([
         store.add(container),
@@ -193,10 +192,12 @@ export class ContainerCreator {
     host.IpcMode = host.IpcMode || defaults.ipcMode;
     host.CgroupnsMode = host.CgroupnsMode || defaults.cgroupnsMode;
     host.Runtime = host.Runtime || "runc";
+    const driver = host.LogConfig?.Type || defaults.logDriver;
     host.LogConfig = {
-      Type: host.LogConfig?.Type || defaults.logDriver,
-      Config: { ...(host.LogConfig?.Type ? {} : defaults.logOptions), ...host.LogConfig?.Config },
+      Type: driver,
+      Config: { ...(driver === defaults.logDriver ? defaults.logOptions : {}), ...host.LogConfig?.Config },
     };
+    checkLogOptions(driver, host.LogConfig.Config ?? {});
     host.RestartPolicy = {
       Name: host.RestartPolicy?.Name || "no",
       MaximumRetryCount: host.RestartPolicy?.MaximumRetryCount ?? 0,

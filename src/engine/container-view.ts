@@ -73,7 +73,7 @@ export function inspectContainer(container: Container, images: ImageService, sto
     ResolvConfPath: record.ResolvConfPath,
     HostnamePath: record.HostnamePath,
     HostsPath: record.HostsPath,
-    LogPath: hostConfig.LogConfig?.Type === "none" ? "" : record.LogPath,
+    LogPath: ["none", "local"].includes(hostConfig.LogConfig?.Type ?? "") ? "" : record.LogPath,
     Name: record.Name,
     RestartCount: record.RestartCount,
     Driver: record.Driver,

@@ -33,6 +33,7 @@ import type { EngineDefaults } from "./engine-options.ts";
 import type { ExecApi } from "./exec-api.ts";
 import { checkFilters, matchesPruneLabels } from "./filters.ts";
 import type { Lifecycle } from "./lifecycle.ts";
+import { logAttributes } from "./log-attributes.ts";
 import { logPlan } from "./log-plan.ts";
 import { checkName } from "./names.ts";
 import { parseHostPort, parsePortKey } from "./port-spec.ts";
@@ -327,9 +328,10 @@ function logs(container: Container, options: LogsOptions, parts: ContainersApiPa
   const plan = logPlan(container, parts.defaults);
   if (plan.format === "none")
     throw new GantryError("unsupported", "configured logging driver does not support reading");
+  const attributes = logAttributes(container);
   const isThere = lstatSync(plan.path, { throwIfNoEntry: false }) !== undefined;
   const tty = container.record.Config.Tty === true;
-  if (!isThere && options.follow !== true) return { tty, entries: (async function* () {})() };
+  if (!isThere && options.follow !== true) return { tty, attributes, entries: (async function* () {})() };
   const stop = new AbortController();
   const signal =
     options.signal === undefined
@@ -345,6 +347,7 @@ function logs(container: Container, options: LogsOptions, parts: ContainersApiPa
   });
   return {
     tty,
+    attributes,
     entries: (async function* () {
       for await (const some of lines) {
         const isAll = options.stdout && options.stderr;

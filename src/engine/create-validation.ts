@@ -7,6 +7,7 @@ import type {
   RestartPolicy,
 } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
+import { checkUlimitName } from "./ulimits.ts";
 import { withoutEffect } from "./create-warnings.ts";
 import { parsePortKey, parseHostPort } from "./port-spec.ts";
 
@@ -236,29 +237,9 @@ export function validateResources(resources: Resources, before?: Resources): str
       `could not select device driver "${request.Driver ?? ""}" with capabilities: [${capabilities}]`,
     );
   }
-  for (const { Name } of resources.Ulimits ?? []) {
-    if (!ulimitNames.has(Name)) throw invalid(`invalid ulimit type: ${Name}`);
-  }
+  for (const { Name } of resources.Ulimits ?? []) checkUlimitName(Name);
   return [];
 }
-
-const ulimitNames = new Set([
-  "core",
-  "cpu",
-  "data",
-  "fsize",
-  "locks",
-  "memlock",
-  "msgqueue",
-  "nice",
-  "nofile",
-  "nproc",
-  "rss",
-  "rtprio",
-  "rttime",
-  "sigpending",
-  "stack",
-]);
 
 function validateModes(body: ContainerCreateBody, host: HostConfig): void {
   const network = host.NetworkMode ?? "";
@@ -318,29 +299,6 @@ function refuseUnsupported(host: HostConfig): void {
   const runtime = host.Runtime ?? "";
   if (!["", "runc", "crun", "io.containerd.runc.v2"].includes(runtime)) {
     throw invalid(`unknown or invalid runtime name: ${runtime}`);
-  }
-  const driver = host.LogConfig?.Type ?? "";
-  if (!["", "json-file", "local", "none"].includes(driver)) {
-    throw invalid(`logger: no log driver named '${driver}' is registered`);
-  }
-  const known =
-    driver === "none"
-      ? []
-      : [
-          "max-size",
-          "max-file",
-          "compress",
-          "labels",
-          "labels-regex",
-          "env",
-          "env-regex",
-          "tag",
-          "mode",
-          "max-buffer-size",
-        ];
-  for (const option of Object.keys(host.LogConfig?.Config ?? {})) {
-    if (!known.includes(option))
-      throw invalid(`unknown log opt '${option}' for ${driver === "" ? "json-file" : driver} log driver`);
   }
   if (Object.keys(host.StorageOpt ?? {}).length > 0) {
     throw invalid("--storage-opt is supported only for overlay over xfs with 'pquota' mount option");

@@ -61,29 +61,9 @@ function checkLabel(option: string, value: string): void {
   }
 }
 
-/** Options of docker's json-file and local drivers, which are checked as docker checks them (daemon/logger). */
+/** Conmon has no ring of its own: a program whose output is not taken waits. */
 function logWarnings(options: Readonly<Record<string, string>>): string[] {
-  const out: string[] = [];
-  const mode = options["mode"] ?? "";
-  if (!["", "blocking", "non-blocking"].includes(mode)) throw invalid(`logger: logging mode not supported: ${mode}`);
-  if (options["max-buffer-size"] !== undefined && mode !== "non-blocking") {
-    throw invalid("logger: max-buffer-size option is only supported with 'mode=non-blocking'");
-  }
-  const compress = options["compress"];
-  if (compress !== undefined) {
-    const truths: Record<string, boolean> = { "1": true, t: true, true: true, "0": false, f: false, false: false };
-    const isOn = truths[compress.toLowerCase()];
-    if (isOn === undefined) throw invalid(`strconv.ParseBool: parsing "${compress}": invalid syntax`);
-    if (isOn) out.push('Log option "compress" has no effect: rotated log files are kept as they are.');
-  }
-  for (const name of ["labels", "labels-regex", "env", "env-regex", "tag"]) {
-    if (options[name] !== undefined) {
-      out.push(`Log option "${name}" has no effect: log entries carry no attributes.`);
-    }
-  }
-  if (mode === "non-blocking") {
-    const names = options["max-buffer-size"] === undefined ? '"mode"' : '"mode" and "max-buffer-size"';
-    out.push(`Log option ${names} has no effect: output is always written before the program goes on.`);
-  }
-  return out;
+  if (options["mode"] !== "non-blocking") return [];
+  const names = options["max-buffer-size"] === undefined ? '"mode"' : '"mode" and "max-buffer-size"';
+  return [`Log option ${names} has no effect: output is always written before the program goes on.`];
 }

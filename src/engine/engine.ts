@@ -69,6 +69,8 @@ export interface LogEntry {
 export interface LogsResult {
   /** A TTY's log is sent raw, any other in 8-byte frames. */
   tty: boolean;
+  /** What `--details` shows of each entry, sorted by key. */
+  attributes: readonly (readonly [key: string, value: string])[];
   /** Those that are there at once, never none. */
   entries: AsyncIterable<LogEntry[]>;
 }

@@ -14,7 +14,7 @@ import type { EngineDefaults } from "./engine-options.ts";
 import { launchPlan } from "./launch-plan.ts";
 import { runningLinks } from "./container-links.ts";
 import { linkEnvironment } from "./link-environment.ts";
-import { logPlan } from "./log-plan.ts";
+import { openingLogPlan } from "./log-plan.ts";
 import type { MountSources } from "./mount-sources.ts";
 
 export interface LauncherOptions {
@@ -93,7 +93,7 @@ export class Launcher {
       cgroupParent: this.#options.cgroupParent,
       namespaces: join.namespaces,
       shmPath: join.shmPath,
-      log: logPlan(container, this.#options.defaults),
+      log: openingLogPlan(container, this.#options.defaults),
       defaultUlimits: this.#options.defaults.ulimits,
       defaultInit: this.#options.defaults.init && !container.isPod,
     });

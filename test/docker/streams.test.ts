@@ -92,6 +92,38 @@ test("start -ai joins a created container from its first byte", async () => {
   await cli.ok("rm", "s1");
 });
 
+test("logs --details shows what the log options choose, and a line that came in pieces is one", async () => {
+  const options = ["labels=a", "env-regex=^FO", "tag={{.Name}}", "max-size=1m", "max-file=2", "compress=true"];
+  const chosen = options.flatMap((option) => ["--log-opt", option]);
+  const script = "printf on; sleep 0.1; printf e; echo err >&2; sleep 0.1; echo; printf end";
+  await cli.ok(
+    "run",
+    "--name",
+    "d1",
+    ...none,
+    "-l",
+    "a=x y",
+    "-e",
+    "FOO=&",
+    "-e",
+    "BAR=no",
+    ...chosen,
+    "bb:1",
+    "sh",
+    "-c",
+    script,
+  );
+  const details = "FOO=%26,a=x+y,tag=d1 ";
+  const { out, err } = await cli.run(["logs", "--details", "d1"]);
+  assert.deepEqual([out, err], [`${details}one\n${details}end`, `${details}err\n`]);
+  const stamped = await cli.ok("logs", "-t", "d1");
+  assert.match(stamped, /^\S+Z one\n\S+Z end$/);
+  assert.equal(await cli.ok("logs", "--tail", "2", "d1"), "one\nend");
+  const refused = await cli.run(["run", "--network", "none", "--log-opt", "max-size=zz", "bb:1", "true"]);
+  assert.equal(refused.code, 125);
+  assert.match(refused.err, /failed to initialize logging driver: invalid size: 'zz'/);
+});
+
 test("logs -f follows until the container ends, --since and -t choose and stamp", async () => {
   const slow = "for i in 1 2 3; do echo line-$i; sleep 0.3; done";
   await cli.ok("run", "-d", "--name", "l1", ...none, "bb:1", "sh", "-c", slow);

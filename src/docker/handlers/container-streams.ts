@@ -60,6 +60,15 @@ async function attachWebSocket(call: Call): Promise<void> {
   socket.close();
 }
 
+/** An attribute of a log's entries, each half as in the query of a URL. */
+function detail([key, value]: readonly [string, string]): string {
+  const escaped = (text: string): string =>
+    encodeURIComponent(text)
+      .replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)
+      .replaceAll("%20", "+");
+  return `${escaped(key)}=${escaped(value)}`;
+}
+
 async function logs(call: Call): Promise<void> {
   const { query, request, response } = call;
   const stdout = boolValue(query, "stdout");
@@ -79,10 +88,11 @@ async function logs(call: Call): Promise<void> {
     "Content-Type": framed ? "application/vnd.docker.multiplexed-stream" : "application/vnd.docker.raw-stream",
   });
   const timestamps = boolValue(query, "timestamps");
+  const details = boolValue(query, "details") ? `${result.attributes.map(detail).join(",")} ` : "";
   for await (const entries of result.entries) {
     const pieces = entries.map((entry) => ({
       stream: entry.stream,
-      prefix: timestamps ? `${entry.time} ` : "",
+      prefix: `${timestamps ? `${entry.time} ` : ""}${details}`,
       data: entry.data,
     }));
     if (!(await writeChunk(response, joinPieces(pieces, !result.tty)))) return;
