@@ -40,6 +40,12 @@ export async function waitUntil(
     for (const name of daemonNames) {
       const pid = pids[name];
       if (pid !== undefined && !isAlive(pid)) {
+        // Two that start it at once, such as the node process and `gantry up`: one of theirs runs.
+        const other = daemonPid(config, name);
+        if (other !== undefined) {
+          pids[name] = other;
+          continue;
+        }
         throw new GantryError(
           "unavailable",
           `The ${name} process ended while Gantry waited for ${what}. The end of its log (\`gantry logs ${name}\`):\n${lastLogLines(config, name)}`,

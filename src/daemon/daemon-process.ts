@@ -25,14 +25,23 @@ function startTimeOf(pid: number): string | undefined {
   }
 }
 
-/** The pid of a running daemon, or undefined. */
-export function daemonPid(config: InstanceConfig, name: DaemonName): number | undefined {
+function readPidFile(config: InstanceConfig, name: DaemonName): PidFile | undefined {
   try {
-    const { pid, startTime } = JSON.parse(readFileSync(instancePaths(config).pid(name), "utf8")) as PidFile;
-    return startTimeOf(pid) === startTime ? pid : undefined;
+    return JSON.parse(readFileSync(instancePaths(config).pid(name), "utf8")) as PidFile;
   } catch {
     return undefined;
   }
+}
+
+/** The pid of a running daemon, or undefined. */
+export function daemonPid(config: InstanceConfig, name: DaemonName): number | undefined {
+  const file = readPidFile(config, name);
+  return file !== undefined && startTimeOf(file.pid) === file.startTime ? file.pid : undefined;
+}
+
+/** The pid of the daemon that ran last and was not stopped in an orderly way, dead or alive. */
+export function lastDaemonPid(config: InstanceConfig, name: DaemonName): number | undefined {
+  return readPidFile(config, name)?.pid;
 }
 
 /** Called by the daemon itself, first of all. Throws `already-exists` when another one runs. */

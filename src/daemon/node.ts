@@ -17,6 +17,7 @@ import { ServiceProxy } from "#kube/proxy/service-proxy.ts";
 import { Networking } from "#network/networking.ts";
 import { HttpServer } from "#web/server.ts";
 import { advertisedAddress } from "./advertised-address.ts";
+import { watchControl } from "./control-watch.ts";
 import { networkingOf, registryConfigOf } from "./daemon-json-apply.ts";
 import { LiveSettings } from "./daemon-json-live.ts";
 import { claimDataRoot, foreignDataRoots } from "./data-root.ts";
@@ -126,6 +127,7 @@ export async function startNode(
   });
   await adminServer.listen({ path: nodeAdminSocket(config), mode: 0o600 });
 
+  tasks.run("watch of the control process", (signal) => watchControl(config, { log, clock }, signal));
   const serviceTasks = tasks.child("services");
   const proxyInformers = new InformerFactory({ source: proxyClient, log, clock });
   const proxy = new ServiceProxy(
