@@ -6,8 +6,9 @@ import { after, before, test } from "node:test";
 import type { LaunchPlan, StreamsPort } from "#api/container-runtime.ts";
 import { newContainerId } from "#base/ids.ts";
 import { silentLogger } from "#base/log.ts";
-import { cgroupVersion, readCgroupFile, removeCgroup } from "#host/cgroup.ts";
+import { type Controller, cgroupVersion, readCgroupFile, removeCgroup } from "#host/cgroup.ts";
 import { unmount } from "#host/mount.ts";
+import { cpuWeight } from "./cgroup-update.ts";
 import { ContainerRuntime } from "./container-runtime.ts";
 import { RuntimeNamespace } from "./runtime-namespace.ts";
 import { makeRootfs, testPlan } from "./test-plan.ts";
@@ -70,60 +71,89 @@ async function whileItRuns(
   }
 }
 
-test("every limit stands in the kernel's files", { skip: cgroupVersion === 2 && "asserts v1 file names" }, async () => {
+/** What the kernel's files say of a container's limits, in version 1's words: bytes, microseconds, shares. */
+function limitsInForce(id: string): Record<string, string> {
+  const file = (controller: Controller, name: string): string =>
+    readCgroupFile(`${parent}/${id}`, controller, name) ?? "";
+  const common = { cpus: file("cpuset", "cpuset.cpus"), pids: file("pids", "pids.max") };
+  if (cgroupVersion === 1) {
+    return {
+      ...common,
+      memory: file("memory", "memory.limit_in_bytes"),
+      withSwap: file("memory", "memory.memsw.limit_in_bytes"),
+      reservation: file("memory", "memory.soft_limit_in_bytes"),
+      shares: file("cpu", "cpu.shares"),
+      quota: file("cpu", "cpu.cfs_quota_us"),
+      period: file("cpu", "cpu.cfs_period_us"),
+    };
+  }
+  const memory = file("memory", "memory.max");
+  const [quota = "", period = ""] = file("cpu", "cpu.max").split(" ");
+  // Several shares have one weight: the smallest stands for them.
+  const weight = Number(file("cpu", "cpu.weight"));
+  return {
+    ...common,
+    memory,
+    withSwap: String(Number(memory) + Number(file("memory", "memory.swap.max"))),
+    reservation: file("memory", "memory.low"),
+    shares: [512, 2048].find((shares) => cpuWeight(shares) === weight)?.toString() ?? `weight ${weight}`,
+    quota: quota === "max" ? "-1" : quota,
+    period,
+  };
+}
+
+test("every limit stands in the kernel's files", async () => {
   const resources = {
     Memory: 64 << 20,
     MemorySwap: 96 << 20,
     MemoryReservation: 32 << 20,
-    MemorySwappiness: 10,
     CpuShares: 512,
     CpuPeriod: 50_000,
     CpuQuota: 25_000,
     CpusetCpus: "0",
     CpusetMems: "0",
     PidsLimit: 33,
+    ...(cgroupVersion === 1 ? { MemorySwappiness: 10 } : {}),
   };
   await whileItRuns({ resources, oomScoreAdj: 321 }, async (id, file) => {
-    assert.equal(file("memory", "memory.limit_in_bytes"), String(64 << 20));
-    assert.equal(file("memory", "memory.memsw.limit_in_bytes"), String(96 << 20));
-    assert.equal(file("memory", "memory.soft_limit_in_bytes"), String(32 << 20));
-    assert.equal(file("memory", "memory.swappiness"), "10");
-    assert.equal(file("cpu", "cpu.shares"), "512");
-    assert.equal(file("cpu", "cpu.cfs_period_us"), "50000");
-    assert.equal(file("cpu", "cpu.cfs_quota_us"), "25000");
-    assert.equal(file("cpuset", "cpuset.cpus"), "0");
-    assert.equal(file("pids", "pids.max"), "33");
+    assert.deepEqual(limitsInForce(id), {
+      memory: String(64 << 20),
+      withSwap: String(96 << 20),
+      reservation: String(32 << 20),
+      shares: "512",
+      quota: "25000",
+      period: "50000",
+      cpus: "0",
+      pids: "33",
+    });
+    if (cgroupVersion === 1) assert.equal(file("memory", "memory.swappiness"), "10");
     const state = await runtime.state(id);
     assert.ok(state.state === "running");
     assert.equal(readFileSync(`/proc/${state.pid}/oom_score_adj`, "utf8").trim(), "321");
   });
 });
 
-test(
-  "update changes limits while the program runs, and takes them away",
-  { skip: cgroupVersion === 2 && "asserts v1 file names" },
-  async () => {
-    await whileItRuns({ resources: { Memory: 64 << 20, PidsLimit: 10, NanoCpus: 5e8 } }, async (id, file) => {
-      assert.equal(file("memory", "memory.memsw.limit_in_bytes"), String(128 << 20));
-      await runtime.update(id, {
-        Memory: 256 << 20,
-        MemorySwap: 512 << 20,
-        PidsLimit: -1,
-        NanoCpus: 1.5e9,
-        CpuShares: 2048,
-      });
-      assert.equal(file("memory", "memory.limit_in_bytes"), String(256 << 20));
-      assert.equal(file("memory", "memory.memsw.limit_in_bytes"), String(512 << 20));
-      assert.equal(file("pids", "pids.max"), "max");
-      assert.equal(file("cpu", "cpu.cfs_quota_us"), "150000");
-      assert.equal(file("cpu", "cpu.shares"), "2048");
-      await runtime.update(id, { Memory: 32 << 20, MemorySwap: 32 << 20, CpuQuota: -1 });
-      assert.equal(file("memory", "memory.memsw.limit_in_bytes"), String(32 << 20));
-      assert.equal(file("cpu", "cpu.cfs_quota_us"), "-1");
-      await assert.rejects(runtime.update(id, { CpusetCpus: "4000" }), { code: "invalid" });
+test("update changes limits while the program runs, and takes them away", async () => {
+  await whileItRuns({ resources: { Memory: 64 << 20, PidsLimit: 10, NanoCpus: 5e8 } }, async (id) => {
+    assert.equal(limitsInForce(id)["withSwap"], String(128 << 20));
+    await runtime.update(id, {
+      Memory: 256 << 20,
+      MemorySwap: 512 << 20,
+      PidsLimit: -1,
+      NanoCpus: 1.5e9,
+      CpuShares: 2048,
     });
-  },
-);
+    const { memory, withSwap, pids, quota, shares } = limitsInForce(id);
+    assert.deepEqual(
+      [memory, withSwap, pids, quota, shares],
+      [String(256 << 20), String(512 << 20), "max", "150000", "2048"],
+    );
+    await runtime.update(id, { Memory: 32 << 20, MemorySwap: 32 << 20, CpuQuota: -1 });
+    assert.equal(limitsInForce(id)["withSwap"], String(32 << 20));
+    assert.equal(limitsInForce(id)["quota"], "-1");
+    await assert.rejects(runtime.update(id, { CpusetCpus: "4000" }), { code: "invalid" });
+  });
+});
 
 test("each kill for want of memory is told while the container lives, and known to a later process and at the end", async () => {
   const told: string[] = [];
