@@ -51,6 +51,8 @@ export interface ProcessPlan {
   consoleSize?: readonly [number, number];
   capabilities: string[];
   noNewPrivileges: boolean;
+  /** Name of a profile, or `unconfined`. Absent where the kernel has no AppArmor. */
+  apparmorProfile?: string;
 }
 
 export interface LaunchPlan {
@@ -142,6 +144,8 @@ export interface ContainerRuntimePort {
     conmonVersion: string;
     cgroupVersion: 1 | 2;
     cgroupDriver: string;
+    /** Whether the kernel confines programs by AppArmor profiles. */
+    apparmor: boolean;
   }>;
   /** Namespaces, cgroup and process, stopped before the program: as `crun create`. Throws with the runtime's words. */
   create(plan: LaunchPlan): Promise<{ pid: number }>;

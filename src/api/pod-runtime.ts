@@ -68,6 +68,8 @@ export interface ContainerSecurity {
   capabilitiesDrop: string[];
   /** `runtime/default`, `unconfined` or `localhost/<path>`. */
   seccompProfile: string;
+  /** `unconfined`, or the name of a profile that the kernel has. Absent: the engine's own, where the kernel has AppArmor. */
+  apparmorProfile?: string;
   /** Absent: the engine's own list. */
   maskedPaths?: string[];
   readonlyPaths?: string[];

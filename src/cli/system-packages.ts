@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { GantryError } from "#base/errors.ts";
+import { hasAppArmor } from "#host/apparmor.ts";
 import { run } from "#host/run.ts";
 import { findExecutable } from "#host/spawn.ts";
 
@@ -43,6 +44,7 @@ function cgroupsAreV1(): boolean {
 export function missingPackages(): string[] {
   const missing = needs.filter((need) => !need.programs.some(hasProgram)).map((need) => need.package);
   if (!hasStaticBusybox()) missing.push("busybox-static");
+  if (hasAppArmor && !hasProgram("apparmor_parser")) missing.push("apparmor");
   if (cgroupsAreV1() && !hasProgram("runc")) missing.push("runc");
   return missing;
 }

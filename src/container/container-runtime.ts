@@ -17,11 +17,13 @@ import { Emitter } from "#base/emitter.ts";
 import { errorMessage, GantryError } from "#base/errors.ts";
 import { randomHex } from "#base/ids.ts";
 import type { Logger } from "#base/log.ts";
+import { hasAppArmor } from "#host/apparmor.ts";
 import { cgroupProcesses, cgroupVersion, readCgroup, removeCgroup } from "#host/cgroup.ts";
 import { oomKills, watchOom } from "#host/cgroup-oom.ts";
 import { readJson } from "#host/files.ts";
 import { run } from "#host/run.ts";
 import { findExecutable } from "#host/spawn.ts";
+import { defaultAppArmorProfile, ensureDefaultAppArmorProfile } from "./apparmor-profile.ts";
 import { runtimeKnowsWeights, setWeights, updateCgroup } from "./cgroup-update.ts";
 import type { ContainerExit } from "./container-types.ts";
 import { readLog } from "./log-reader.ts";
@@ -100,6 +102,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
       conmonVersion: await version(findExecutable("conmon"), /version (\S+)/),
       cgroupVersion,
       cgroupDriver: "cgroupfs",
+      apparmor: hasAppArmor,
     };
   }
 
@@ -107,6 +110,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
     const { id } = plan;
     const bundle = this.#bundle(id);
     const init = plan.init ? requireInit() : undefined;
+    await ensureProfile(plan.process);
     const spec = buildSpec(plan, init);
     const kept: Kept = { cgroupPath: plan.cgroupPath, tty: plan.process.tty, log: plan.log };
     const created = await this.#oci.create({
@@ -257,6 +261,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
   }
 
   async exec(id: string, plan: ProcessPlan & { privileged: boolean; stdin: boolean }): Promise<ExecHandle> {
+    await ensureProfile(plan);
     const session = await this.#oci.exec({
       containerId: id,
       containerBundle: this.#bundle(id),
@@ -285,6 +290,7 @@ export class ContainerRuntime implements ContainerRuntimePort {
     plan: ProcessPlan,
     options: { timeoutMs: number; signal?: AbortSignal },
   ): Promise<{ code: number; stdout: Buffer; stderr: Buffer }> {
+    await ensureProfile(plan);
     return this.#oci.execSync(id, processOf(plan), options);
   }
 
@@ -309,6 +315,10 @@ export class ContainerRuntime implements ContainerRuntimePort {
 }
 
 /** Conmon's word for an oom comes after the exit and may be late: the cgroup's own count is not. */
+async function ensureProfile({ apparmorProfile }: ProcessPlan): Promise<void> {
+  if (apparmorProfile === defaultAppArmorProfile) await ensureDefaultAppArmorProfile();
+}
+
 function factsOf(exit: ContainerExit, oomKilled: boolean): ExitFacts {
   return { exitCode: exit.code, oomKilled: oomKilled || exit.oomKilled, finishedAt: exit.finishedAt };
 }
@@ -324,6 +334,7 @@ function processOf(plan: ProcessPlan): Parameters<OciRuntime["exec"]>[0]["proces
     user: { uid: plan.uid, gid: plan.gid, additionalGids: plan.additionalGids },
     capabilities: { bounding: all, permitted: own, effective: own },
     noNewPrivileges: plan.noNewPrivileges,
+    ...(plan.apparmorProfile === undefined ? {} : { apparmorProfile: plan.apparmorProfile }),
     ...(plan.consoleSize === undefined
       ? {}
       : { consoleSize: { height: plan.consoleSize[0], width: plan.consoleSize[1] } }),

@@ -17,6 +17,10 @@ const patterns: readonly [pattern: RegExp, exit: 126 | 127, code: "not-found" | 
   [/is a directory/i, 126, "forbidden"],
 ];
 
+/** runc's words for an AppArmor profile that the kernel does not have. */
+const unknownProfile =
+  "error during container init: unable to apply apparmor profile: apparmor failed to apply profile: write /proc/thread-self/attr/apparmor/exec: no such file or directory";
+
 /** The runtime's last line without its level and time. */
 function lastMessage(output: string): string {
   const lines = output
@@ -41,6 +45,9 @@ function lastMessage(output: string): string {
  * reports for it: 126 found but not runnable, 127 not found, else 128 (docker run, "Exit status").
  */
 export function runtimeFailure(output: string, program = ""): GantryError {
+  if (/attr\/(apparmor\/)?exec\b.*no such file/i.test(output)) {
+    return new GantryError("internal", unknownProfile, { data: { exitCode: 128 } });
+  }
   const message = lastMessage(output);
   for (const [pattern, exitCode, code] of patterns) {
     if (!pattern.test(output)) continue;

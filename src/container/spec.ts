@@ -258,6 +258,7 @@ export function buildSpec(plan: LaunchPlan, init: string | undefined): Record<st
       capabilities: own,
       rlimits: rlimits(plan),
       noNewPrivileges: process.noNewPrivileges,
+      ...(process.apparmorProfile === undefined ? {} : { apparmorProfile: process.apparmorProfile }),
       oomScoreAdj: plan.oomScoreAdj,
     },
     mounts,

@@ -88,11 +88,17 @@ function seccompOf(profile: SecurityProfile | null, path: string): string {
   return profile.profileType === "RuntimeDefault" ? "runtime/default" : "unconfined";
 }
 
-function refuseApparmor(profile: SecurityProfile | null, deprecated: string): void {
-  const name = profile?.profileType === "Localhost" ? profile.localhostRef : deprecated;
-  if (name !== "" && name !== "unconfined" && name !== "runtime/default") {
-    throw new GantryError("unsupported", `AppArmor is not supported: profile "${name}"`);
-  }
+/** For the port. Without a name the engine's own profile holds, as in containerd. */
+function apparmorOf(profile: SecurityProfile | null, deprecated: string): { apparmorProfile?: string } {
+  const name = profile === null ? deprecated.replace(/^localhost\//, "") : profileName(profile);
+  if (name === "unconfined") return { apparmorProfile: name };
+  if (name === "" || name === "runtime/default" || name === "docker/default") return {};
+  return { apparmorProfile: name };
+}
+
+function profileName({ profileType, localhostRef }: SecurityProfile): string {
+  if (profileType === "Localhost") return localhostRef.replace(/^localhost\//, "");
+  return profileType === "Unconfined" ? "unconfined" : "runtime/default";
 }
 
 function securityOf(context: ContainerSecurityContext, sandboxPid: string): ContainerSecurity {
@@ -104,7 +110,6 @@ function securityOf(context: ContainerSecurityContext, sandboxPid: string): Cont
     throw new GantryError("unsupported", "ambient capabilities are not supported");
   }
   refuseSelinux(context.selinuxOptions);
-  refuseApparmor(context.apparmor, context.apparmorProfile);
   const isOwnPid = namespaceOptions?.pid === "CONTAINER" && sandboxPid !== "CONTAINER";
   const pidNamespace =
     namespaceOptions?.pid === "TARGET"
@@ -124,6 +129,7 @@ function securityOf(context: ContainerSecurityContext, sandboxPid: string): Cont
     capabilitiesAdd: capabilities?.addCapabilities ?? [],
     capabilitiesDrop: capabilities?.dropCapabilities ?? [],
     seccompProfile: context.privileged ? "unconfined" : seccompOf(context.seccomp, context.seccompProfilePath),
+    ...apparmorOf(context.apparmor, context.apparmorProfile),
     maskedPaths: context.maskedPaths,
     readonlyPaths: context.readonlyPaths,
     ...(pidNamespace === undefined ? {} : { pidNamespace }),

@@ -138,15 +138,23 @@ test("a container without a seccomp profile is unconfined, and its limits of zer
   assert.equal(asked.container.stopSignal, "SIGRTMIN+3");
 });
 
+test("an AppArmor profile is passed on by its name, and none means the engine's own", async () => {
+  const profileFor = async (securityContext: object): Promise<string | undefined> => {
+    const config = { metadata: { name: "web" }, image: { image: "web:1" }, linux: { securityContext } };
+    await call("CreateContainer", { podSandboxId: running.sandboxId, config });
+    return asked.container?.security.apparmorProfile;
+  };
+  assert.equal(await profileFor({ apparmor: { profileType: "Localhost", localhostRef: "mine" } }), "mine");
+  assert.equal(await profileFor({ apparmorProfile: "localhost/mine" }), "mine");
+  assert.equal(await profileFor({ apparmor: { profileType: "Unconfined" } }), "unconfined");
+  assert.equal(await profileFor({ apparmor: { profileType: "RuntimeDefault" } }), undefined);
+});
+
 test("what cannot be put in force is refused", async () => {
   const config = { metadata: { name: "web" }, image: { image: "web:1" } };
   const create = (securityContext: object): Promise<object> =>
     call("CreateContainer", { podSandboxId: running.sandboxId, config: { ...config, linux: { securityContext } } });
   await assert.rejects(create({ selinuxOptions: { level: "s0" } }), failsWith(status.UNIMPLEMENTED));
-  await assert.rejects(
-    create({ apparmor: { profileType: "Localhost", localhostRef: "mine" } }),
-    failsWith(status.UNIMPLEMENTED),
-  );
   await assert.rejects(create({ runAsGroup: { value: 5 } }), failsWith(status.INVALID_ARGUMENT));
   await assert.rejects(call("CheckpointContainer"), failsWith(status.UNIMPLEMENTED));
 });

@@ -1,5 +1,5 @@
 import { GantryError } from "#base/errors.ts";
-import type { EngineDefaults } from "#engine/engine-options.ts";
+import { type EngineDefaults, engineDefaults } from "#engine/engine-options.ts";
 import { type RegistryConfig, defaultRegistryConfig } from "#image/registry-config.ts";
 import { type Cidr, cidrOverlaps, requireCidr } from "#network/addresses.ts";
 import type { NetworkingOptions } from "#network/networking.ts";
@@ -19,7 +19,7 @@ export function engineDefaultsOf(settings: DaemonSettings): EngineDefaults {
     insecureRegistries: settings.insecureRegistries,
     shmSize: settings.shmSize,
     ipcMode: settings.ipcMode,
-    cgroupnsMode: settings.cgroupnsMode ?? "host",
+    cgroupnsMode: settings.cgroupnsMode ?? engineDefaults.cgroupnsMode,
     init: settings.init,
     debug: settings.debug,
     liveRestore: settings.liveRestore,

@@ -1,7 +1,9 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { systemClock } from "#base/clock.ts";
 import { createLogger } from "#base/log.ts";
+import { defaultAppArmorProfile } from "#container/apparmor-profile.ts";
 import { RuntimeNamespace } from "#container/runtime-namespace.ts";
+import { removeUnusedProfile } from "#host/apparmor.ts";
 import { cgroupProcesses, removeCgroup } from "#host/cgroup.ts";
 import { deleteLinks, listLinks } from "#host/links.ts";
 import { listMounts, unmount } from "#host/mount.ts";
@@ -111,6 +113,8 @@ export async function removeTraces(config: InstanceConfig): Promise<void> {
   new RuntimeNamespace(runtimeFolder(config), roots).remove();
   const deadline = systemClock.monotonic() + 5_000;
   while (!removeCgroup(config.cgroupParent) && systemClock.monotonic() < deadline) await systemClock.sleep(20);
+  // Another instance, or a dockerd, loads it again when it starts a container.
+  removeUnusedProfile(defaultAppArmorProfile);
   rmSync(config.runDir, { recursive: true, force: true });
   const parent = config.runDir.slice(0, config.runDir.lastIndexOf("/"));
   if (existsSync(parent) && readdirSync(parent).length === 0) rmSync(parent, { recursive: true });

@@ -125,6 +125,7 @@ export class ContainerCreator {
         HostnamePath: isPod ? "" : join(folder, "hostname"),
         HostsPath: isPod ? "" : join(folder, "hosts"),
         ResolvConfPath: isPod ? "" : join(folder, "resolv.conf"),
+        AppArmorProfile: securityOptions(host).apparmor,
         Gantry: {
           phase: "creating",
           chain: [...(image?.chain ?? [])],

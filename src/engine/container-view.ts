@@ -80,7 +80,7 @@ export function inspectContainer(container: Container, images: ImageService, sto
     Platform: record.OS,
     MountLabel: "",
     ProcessLabel: "",
-    AppArmorProfile: "",
+    AppArmorProfile: record.AppArmorProfile ?? "",
     ExecIDs: execIds.length === 0 ? null : execIds,
     HostConfig: {
       ...hostConfig,

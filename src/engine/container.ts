@@ -74,6 +74,8 @@ export interface ContainerRecord {
   HostnamePath: string;
   HostsPath: string;
   ResolvConfPath: string;
+  /** What confined it when it was last started; before that, what was asked for. */
+  AppArmorProfile?: string;
   Gantry: GantryRecord;
 }
 

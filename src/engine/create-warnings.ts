@@ -1,6 +1,6 @@
-import { existsSync } from "node:fs";
 import type { ContainerCreateBody, HostConfig } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
+import { hasAppArmor } from "#host/apparmor.ts";
 
 const invalid = (message: string): GantryError => new GantryError("invalid", message);
 
@@ -33,13 +33,7 @@ function securityWarnings(host: HostConfig): string[] {
       checkLabel(option, value);
       out.push(`Security option "${option}" has no effect: SELinux labels are not supported.`);
     }
-    if (name === "apparmor" && value !== "unconfined") {
-      if (existsSync("/sys/kernel/security/apparmor/profiles")) {
-        throw new GantryError(
-          "unsupported",
-          `AppArmor profile "${value}" cannot be applied: AppArmor is not supported`,
-        );
-      }
+    if (name === "apparmor" && value !== "unconfined" && !hasAppArmor) {
       out.push(`Security option "${option}" has no effect: this kernel has no AppArmor.`);
     }
   }

@@ -1,4 +1,5 @@
 import type { Ulimit } from "#api/docker/container-types.ts";
+import { cgroupVersion } from "#host/cgroup.ts";
 
 /** What `daemon.json` may set for every container. Read at each use: whoever gives the object may change it. */
 export interface EngineDefaults {
@@ -35,7 +36,7 @@ export const engineDefaults: EngineDefaults = {
   insecureRegistries: [],
   shmSize: 64 * 1024 * 1024,
   ipcMode: "private",
-  cgroupnsMode: "host",
+  cgroupnsMode: cgroupVersion === 2 ? "private" : "host",
   init: false,
   debug: false,
   liveRestore: true,

@@ -89,13 +89,16 @@ interface SecurityOptions {
   noNewPrivileges: boolean;
   seccomp: LaunchPlan["seccomp"];
   systemPaths: boolean;
+  /** Name of a profile, `unconfined`, or "" when none was named. */
+  apparmor: string;
 }
 
 export function securityOptions(host: HostConfig): SecurityOptions {
-  const out: SecurityOptions = { noNewPrivileges: false, seccomp: "default", systemPaths: false };
+  const out: SecurityOptions = { noNewPrivileges: false, seccomp: "default", systemPaths: false, apparmor: "" };
   for (const option of host.SecurityOpt ?? []) {
     const [, name = "", value = ""] = /^([^=:]+)(?:[=:]([\s\S]*))?$/.exec(option) ?? [];
     if (name === "no-new-privileges") out.noNewPrivileges = value !== "false";
+    if (name === "apparmor") out.apparmor = value;
     if (name === "systempaths" && value === "unconfined") out.systemPaths = true;
     if (name === "seccomp") {
       if (value === "unconfined") out.seccomp = "unconfined";
@@ -136,6 +139,7 @@ export function processPlan(input: Pick<LaunchPlanInput, "container" | "rootfs" 
     ...((size[0] ?? 0) > 0 ? { consoleSize: [size[0] as number, size[1] as number] as const } : {}),
     capabilities: isRoot || privileged ? capabilities : capabilities,
     noNewPrivileges: securityOptions(host).noNewPrivileges,
+    ...(record.AppArmorProfile ? { apparmorProfile: record.AppArmorProfile } : {}),
   };
 }
 

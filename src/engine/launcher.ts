@@ -7,6 +7,7 @@ import { expectCgroupMove } from "#host/cgroup-moves.ts";
 import { mount, unmount } from "#host/mount.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { VolumeStore } from "#volume/volume-store.ts";
+import { appArmorProfile } from "./apparmor.ts";
 import type { Container } from "./container.ts";
 import type { ContainerNetwork } from "./container-network.ts";
 import type { ContainerStore } from "./container-store.ts";
@@ -83,6 +84,7 @@ export class Launcher {
       writeFileSync(record.HostsPath, "");
       writeFileSync(record.ResolvConfPath, network.resolvConf(container));
     }
+    record.AppArmorProfile = appArmorProfile(hostConfig, sandboxId !== undefined);
     const plan = launchPlan({
       container,
       rootfs,
@@ -120,14 +122,15 @@ export class Launcher {
   #joinSandbox(container: Container, sandboxId: string): SandboxJoin {
     const sandbox = this.#parts.sandbox(sandboxId);
     const own = container.record.Gantry.pod?.pidNamespace;
-    if (own === undefined) return sandbox;
-    if (own === "own") return { ...sandbox, namespaces: { ...sandbox.namespaces, pid: { kind: "new" } } };
+    const namespaces = { ...sandbox.namespaces, cgroup: cgroupNamespace(container) };
+    if (own === undefined) return { ...sandbox, namespaces };
+    if (own === "own") return { ...sandbox, namespaces: { ...namespaces, pid: { kind: "new" } } };
     const target = this.#parts.store.byId(own.containerId);
     if (target === undefined || !target.isRunning || target.record.Gantry.pod?.sandboxId !== sandboxId) {
       throw new GantryError("conflict", `target container "${own.containerId}" is not running in the same pod`);
     }
     const pid = { kind: "path", path: `/proc/${target.state.Pid}/ns/pid` } as const;
-    return { ...sandbox, namespaces: { ...sandbox.namespaces, pid } };
+    return { ...sandbox, namespaces: { ...namespaces, pid } };
   }
 
   async #connect(container: Container, mode: string | undefined): Promise<void> {
@@ -170,7 +173,7 @@ export class Launcher {
         pid: pid === "host" ? { kind: "host" } : pid.startsWith("container:") ? of(pid, "pid") : { kind: "new" },
         ipc: ipc === "host" ? { kind: "host" } : (ipcOther ?? { kind: "new" }),
         uts: hostConfig.UTSMode === "host" ? { kind: "host" } : { kind: "new" },
-        cgroup: hostConfig.CgroupnsMode === "private" ? { kind: "new" } : { kind: "host" },
+        cgroup: cgroupNamespace(container),
       },
     };
   }
@@ -211,6 +214,10 @@ export class Launcher {
       if (point.Type === "volume") await volumes.release(point.Name as string, container.id);
     }
   }
+}
+
+function cgroupNamespace({ hostConfig }: Container): NamespacePlan["cgroup"] {
+  return hostConfig.CgroupnsMode === "private" ? { kind: "new" } : { kind: "host" };
 }
 
 async function makeBindSource(point: { Source: string; Spec?: unknown }): Promise<void> {

@@ -2,6 +2,9 @@ import { hostname } from "node:os";
 import { readFileSync } from "node:fs";
 import type { ContainerCreateBody, HostConfig, MountSpec, Resources } from "#api/docker/container-types.ts";
 import type { ContainerMount, ContainerResources, PodContainerConfig } from "#api/pod-runtime.ts";
+import { GantryError } from "#base/errors.ts";
+import { cgroupVersion } from "#host/cgroup.ts";
+import { hasAppArmor, isProfileLoaded } from "#host/apparmor.ts";
 import type { Image } from "#image/image-store.ts";
 import type { SandboxRecord } from "./sandbox-store.ts";
 
@@ -83,6 +86,16 @@ function seccompOption(profile: string): string[] {
   return [];
 }
 
+/** Refuses a profile that could not be put in force (containerd, internal/cri/server, generateApparmorSpecOpts). */
+function appArmorOption(name: string | undefined): string[] {
+  if (name === undefined) return [];
+  if (name !== "unconfined") {
+    if (!hasAppArmor) throw new GantryError("unsupported", `AppArmor is not supported: profile "${name}"`);
+    if (!isProfileLoaded(name)) throw new GantryError("invalid", `apparmor profile not found ${name}`);
+  }
+  return [`apparmor=${name}`];
+}
+
 /** A pod's cgroup: what the node agent names is below the engine's own. */
 export function podCgroup(engineCgroup: string, cgroupParent: string): string {
   return `${engineCgroup}/${cgroupParent.replace(/^\/+/, "")}`;
@@ -106,6 +119,8 @@ export function createBodyOf(
     ...resourcesOf(config.resources),
     OomScoreAdj: config.resources.oomScoreAdj ?? 0,
     CgroupParent: podCgroup(engineCgroup, sandbox.config.cgroupParent),
+    // As containerd has it: a privileged container sees the machine's cgroups.
+    CgroupnsMode: cgroupVersion === 2 && !security.privileged ? "private" : "host",
     NetworkMode: "none",
     Mounts: mounts,
     Devices: config.devices.map(({ hostPath, containerPath, permissions }) => ({
@@ -121,6 +136,7 @@ export function createBodyOf(
     SecurityOpt: [
       ...(security.noNewPrivileges ? ["no-new-privileges"] : []),
       ...seccompOption(security.seccompProfile),
+      ...appArmorOption(security.apparmorProfile),
     ],
     ...(security.maskedPaths === undefined ? {} : { MaskedPaths: security.maskedPaths }),
     ...(security.readonlyPaths === undefined ? {} : { ReadonlyPaths: security.readonlyPaths }),

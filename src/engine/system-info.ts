@@ -153,7 +153,11 @@ export async function systemInfo(
     ContainerdCommit: { ID: "" },
     RuncCommit: { ID: facts.version },
     InitCommit: { ID: "" },
-    SecurityOptions: ["name=seccomp,profile=builtin"],
+    SecurityOptions: [
+      ...(facts.apparmor ? ["name=apparmor"] : []),
+      "name=seccomp,profile=builtin",
+      ...(existsSync("/proc/self/ns/cgroup") ? ["name=cgroupns"] : []),
+    ],
     ProductLicense: "",
     CDISpecDirs: [],
     ...(defaults.addressPools.length === 0

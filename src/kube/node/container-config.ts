@@ -3,7 +3,7 @@ import { GantryError } from "#base/errors.ts";
 import { expandVariables } from "./environment.ts";
 import { containerHash } from "./pod-actions.ts";
 import { containerResources } from "./pod-resources.ts";
-import { type Container, type Pod, type SeccompProfile, podLabel } from "./pod-types.ts";
+import { type AppArmorProfile, type Container, type Pod, type SeccompProfile, podLabel } from "./pod-types.ts";
 import { runtimeAnnotations, runtimeLabels } from "./runtime-view.ts";
 
 export interface ContainerFacts {
@@ -56,6 +56,17 @@ function seccomp(profile: SeccompProfile | undefined, root: string): string {
   }
 }
 
+/** The profile that holds for a container: its own, or its pod's. */
+export function appArmorOf(pod: Pod, container: Container): AppArmorProfile | undefined {
+  return container.securityContext?.appArmorProfile ?? pod.spec?.securityContext?.appArmorProfile;
+}
+
+/** For the port: a profile that the kernel has, or `unconfined`; the engine's own is what there is without a name. */
+function appArmor(profile: AppArmorProfile | undefined): { apparmorProfile?: string } {
+  if (profile?.type === "Localhost") return { apparmorProfile: profile.localhostProfile ?? "" };
+  return profile?.type === "Unconfined" ? { apparmorProfile: "unconfined" } : {};
+}
+
 export function containerSecurity(pod: Pod, container: Container, seccompRoot: string): ContainerSecurity {
   const podContext = pod.spec?.securityContext ?? {};
   const context = container.securityContext ?? {};
@@ -74,6 +85,7 @@ export function containerSecurity(pod: Pod, container: Container, seccompRoot: s
     seccompProfile: privileged
       ? "unconfined"
       : seccomp(context.seccompProfile ?? podContext.seccompProfile, seccompRoot),
+    ...appArmor(appArmorOf(pod, container)),
   };
 }
 

@@ -8,6 +8,7 @@ import type { Logger } from "#base/log.ts";
 import { TaskGroup } from "#base/task-group.ts";
 import { EventRecorder } from "#control/event-recorder.ts";
 import { Informer } from "#control/informer.ts";
+import { hasAppArmor } from "#host/apparmor.ts";
 import type { KubeClient } from "#kube/client/client.ts";
 import { HttpServer, type TlsOptions } from "#web/server.ts";
 import { Backoff } from "./backoff.ts";
@@ -132,7 +133,12 @@ export function createNodeAgent(options: NodeAgentOptions, parts: NodeAgentParts
       allocatableEphemeralStorageBytes: machine.ephemeralStorageBytes,
     },
     nodeMemoryBytes: machine.memoryBytes,
-    admission: { cpus: machine.cpus, memoryBytes: machine.memoryBytes, maxPods: options.maxPods ?? 110 },
+    admission: {
+      cpus: machine.cpus,
+      memoryBytes: machine.memoryBytes,
+      maxPods: options.maxPods ?? 110,
+      apparmor: hasAppArmor,
+    },
     seccompRoot: join(root, "seccomp"),
   };
   const manager = new PodManager(services, podInformer);

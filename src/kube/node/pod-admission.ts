@@ -1,3 +1,4 @@
+import { appArmorOf } from "./container-config.ts";
 import { type Pod, isSidecar } from "./pod-types.ts";
 import { quantityCeil, quantityMilli } from "./quantity-value.ts";
 
@@ -10,6 +11,8 @@ export interface AdmissionFacts {
   cpus: number;
   memoryBytes: number;
   maxPods: number;
+  /** Whether the kernel has AppArmor. */
+  apparmor: boolean;
 }
 
 /** Sysctls that a pod may set on any node (kubelet, sysctl/safe_sysctls.go). */
@@ -39,6 +42,9 @@ export function admissionRejection(pod: Pod, others: readonly Pod[], facts: Admi
       return rejected("SysctlForbidden", `forbidden sysctl: "${name}" not allowlisted`);
     }
   }
+  if (!facts.apparmor && wantsAppArmor(pod)) {
+    return rejected("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host");
+  }
   if (others.length + 1 > facts.maxPods) return lacking("pods", 1, others.length, facts.maxPods);
   const sum = (resource: "cpu" | "memory"): number =>
     others.reduce((total, one) => total + podRequest(one, resource), 0);
@@ -58,6 +64,13 @@ export function admissionRejection(pod: Pod, others: readonly Pod[], facts: Admi
     );
   }
   return undefined;
+}
+
+function wantsAppArmor(pod: Pod): boolean {
+  const { containers = [], initContainers = [] } = pod.spec ?? {};
+  return [...containers, ...initContainers].some(
+    (container) => (appArmorOf(pod, container)?.type ?? "Unconfined") !== "Unconfined",
+  );
 }
 
 function rejected(reason: string, message: string): Rejection {

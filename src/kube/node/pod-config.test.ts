@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import type { RuntimeImage } from "#api/pod-runtime.ts";
 import { ManualClock } from "#base/clock.ts";
 import { Backoff, goDuration } from "./backoff.ts";
+import { admissionRejection } from "./pod-admission.ts";
 import { containerSecurity, verifyNonRoot } from "./container-config.ts";
 import { invalidImageName, registryAuths, registryOf } from "./image-puller.ts";
 import { containerResources, podCgroup, podResources, qosClass } from "./pod-resources.ts";
@@ -153,6 +154,34 @@ describe("container", () => {
       ],
       [2, [8, 7], true, ["ALL"], "runtime/default"],
     );
+  });
+});
+
+describe("AppArmor", () => {
+  const confined = pod({
+    securityContext: { appArmorProfile: { type: "Localhost", localhostProfile: "mine" } },
+    containers: [
+      { name: "web" },
+      { name: "own", securityContext: { appArmorProfile: { type: "Unconfined" } } },
+      { name: "default", securityContext: { appArmorProfile: { type: "RuntimeDefault" } } },
+    ],
+  });
+
+  it("takes a container's profile before its pod's", () => {
+    const names = confined.spec?.containers.map(
+      (container) => containerSecurity(confined, container, "/seccomp").apparmorProfile,
+    );
+    assert.deepEqual(names, ["mine", "unconfined", undefined]);
+  });
+
+  it("rejects a pod that asks for a profile where the kernel has none", () => {
+    const machine = { cpus: 2, memoryBytes: 1, maxPods: 110 };
+    assert.deepEqual(admissionRejection(confined, [], { ...machine, apparmor: false }), {
+      reason: "AppArmor",
+      message: "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host",
+    });
+    assert.equal(admissionRejection(confined, [], { ...machine, apparmor: true }), undefined);
+    assert.equal(admissionRejection(pod({}), [], { ...machine, apparmor: false }), undefined);
   });
 });
 

@@ -2,6 +2,7 @@
 import type { Container, Pod } from "#api/kube/generated/types.ts";
 
 export type {
+  AppArmorProfile,
   ConfigMap,
   ConfigMapKeySelector,
   Container,
