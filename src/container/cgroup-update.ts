@@ -24,6 +24,11 @@ export function cpuWeight(shares: number): number {
   return Math.floor(1 + ((shares - 2) * 9999) / 262142);
 }
 
+/** A block I/O weight (10 to 1000) as version 2 has it without BFQ (1 to 10000), as OCI runtimes convert it. */
+export function ioWeight(weight: number): number {
+  return Math.floor(1 + ((weight - 10) * 9999) / 990);
+}
+
 /** Newer kernels have weights only with the BFQ scheduler, in files that OCI runtimes do not know in version 1. */
 function blkioWeightFile(): string {
   return runtimeKnowsWeights() ? "blkio.weight" : "blkio.bfq.weight";
@@ -72,7 +77,7 @@ function v1Writes(limits: Limits, currentSwap: number, pidsMax: string | undefin
   return writes;
 }
 
-function v2Writes(limits: Limits, pidsMax: string | undefined): Write[] {
+function v2Writes(limits: Limits, hasBfq: boolean, pidsMax: string | undefined): Write[] {
   const writes: Write[] = [];
   const { memory, cpu, blockIO } = limits;
   if (memory?.limit !== undefined) writes.push(["memory", "memory.max", memory.limit]);
@@ -91,7 +96,10 @@ function v2Writes(limits: Limits, pidsMax: string | undefined): Write[] {
   if (cpu?.cpus !== undefined) writes.push(["cpuset", "cpuset.cpus", cpu.cpus]);
   if (cpu?.mems !== undefined) writes.push(["cpuset", "cpuset.mems", cpu.mems]);
   if (pidsMax !== undefined) writes.push(["pids", "pids.max", pidsMax]);
-  if (blockIO?.weight !== undefined) writes.push(["blkio", "io.bfq.weight", blockIO.weight]);
+  if (blockIO?.weight !== undefined) {
+    if (hasBfq) writes.push(["blkio", "io.bfq.weight", blockIO.weight]);
+    else writes.push(["blkio", "io.weight", ioWeight(blockIO.weight)]);
+  }
   return writes;
 }
 
@@ -103,7 +111,8 @@ export function updateCgroup(path: string, resources: Resources): void {
   const limits = ociResources(resources) as Limits;
   const currentSwap = Number(readCgroupFile(path, "memory", "memory.memsw.limit_in_bytes") ?? Number.POSITIVE_INFINITY);
   const pidsMax = pidsLimit(resources);
-  const writes = cgroupVersion === 2 ? v2Writes(limits, pidsMax) : v1Writes(limits, currentSwap, pidsMax);
+  const hasBfq = readCgroupFile(path, "blkio", "io.bfq.weight") !== undefined;
+  const writes = cgroupVersion === 2 ? v2Writes(limits, hasBfq, pidsMax) : v1Writes(limits, currentSwap, pidsMax);
   writeAll(path, writes);
 }
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { ioWeight } from "#container/cgroup-update.ts";
 import { type Outcome, TestInstance, eventually } from "../acceptance/instance.ts";
 import { cgroupFile, readNumbers } from "./container-cgroup.ts";
 import { stressTar } from "./stress-image.ts";
@@ -201,12 +202,21 @@ limited("a block I/O weight is in force, or discarded with docker's warning wher
   assert.equal(status, 0, stderr);
   const weight = inspect("{{.HostConfig.BlkioWeight}}", "weighs");
   if (weight === "300") {
-    const names = ["blkio.bfq.weight", "blkio.weight"];
-    const files = names.map((v1) => cgroupFile(pidOf("weighs"), "blkio", { v1, v2: "io.bfq.weight" }));
+    const names = [
+      { v1: "blkio.bfq.weight", v2: "io.bfq.weight" },
+      { v1: "blkio.weight", v2: "io.weight" },
+    ];
+    const files = names.map((each) => cgroupFile(pidOf("weighs"), "blkio", each));
     const file = files.find((path) => existsSync(path)) as string;
-    assert.match(readFileSync(file, "utf8"), /^(default )?300$/m);
+    // Without BFQ, version 2 has a range of its own.
+    const shown = (value: number): string => `default ${file.endsWith("/io.weight") ? ioWeight(value) : value}`;
+    const inForce = (): string =>
+      readFileSync(file, "utf8")
+        .trim()
+        .replace(/^(?=\d)/, "default ");
+    assert.equal(inForce(), shown(300));
     instance.docker("update", "--blkio-weight", "500", "weighs");
-    assert.match(readFileSync(file, "utf8"), /^(default )?500$/m);
+    assert.equal(inForce(), shown(500));
     return undefined;
   }
   assert.equal(weight, "0");
