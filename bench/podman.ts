@@ -2,9 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import {
   closeSync,
-  copyFileSync,
   existsSync,
-  mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -14,7 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { debianTree, treeEnvironment } from "./debian-tree.ts";
+import { debianTree } from "./debian-tree.ts";
 import { atEnd, command, until } from "./kit.ts";
 
 export interface Podman {
@@ -44,22 +42,15 @@ const packages = [
 ];
 const namespace = "podman-bench";
 
-function writeConfiguration(folder: string, tree: string): void {
-  mkdirSync(join(folder, "home/.config/containers"), { recursive: true });
-  copyFileSync(join(tree, "etc/containers/policy.json"), join(folder, "home/.config/containers/policy.json"));
-  const limits = readFileSync("/proc/self/limits", "utf8");
+function writeConfiguration(folder: string): void {
   // What podman gives by itself may be more than this machine allows.
-  const own = (title: string): string => {
-    const [, soft, hard] = new RegExp(`^${title}\\s+(\\w+)\\s+(\\w+)`, "m").exec(limits) ?? [];
-    return `${soft}:${hard}`.replaceAll("unlimited", "-1");
-  };
+  const openFiles = /^Max open files\s+\w+\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
   writeFileSync(
     join(folder, "containers.conf"),
     `[containers]
-default_ulimits = ["nofile=${own("Max open files")}", "nproc=${own("Max processes")}"]
+default_ulimits = ["nofile=${openFiles}:${openFiles}", "nproc=16384:16384"]
 log_driver = "k8s-file"
 [engine]
-helper_binaries_dir = ["${tree}/usr/lib/podman"]
 conmon_path = ["/usr/bin/conmon"]
 runtime = "crun"
 cgroup_manager = "cgroupfs"
@@ -79,9 +70,15 @@ default_subnet = "172.30.202.0/24"
   );
 }
 
-/** A process that keeps the namespaces, in which crun finds no second cgroup hierarchy (it refuses to run with one). */
-async function holdNamespaces(folder: string): Promise<ChildProcess> {
+/**
+ * A process that keeps the namespaces. In them the packages are as good as installed, since what podman leaves behind
+ * for a container's end knows nothing of an environment; and crun finds no second cgroup hierarchy, with which it
+ * refuses to run.
+ */
+async function holdNamespaces(folder: string, tree: string): Promise<ChildProcess> {
   const script = [
+    `if [ -e ${tree}/lib ]; then cp -an ${tree}/lib/. ${tree}/usr/lib/; fi`,
+    ...["usr", "etc"].map((name) => `mount -t overlay overlay -o lowerdir=${tree}/${name}:/${name} /${name}`),
     "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi",
     "mkdir -p /var/lib/containers",
     `mkdir -p ${folder}/lib && mount --bind ${folder}/lib /var/lib/containers`,
@@ -115,20 +112,19 @@ function conmons(folder: string): number[] {
 export async function startPodman(helloFrom: string): Promise<Podman> {
   const tree = await debianTree("podman", packages);
   const folder = mkdtempSync(join(tmpdir(), "gantry-bench-podman-"));
-  writeConfiguration(folder, tree);
+  writeConfiguration(folder);
   const removeFolders = atEnd(async () => {
     await command(["ip", "netns", "delete", namespace]).catch(() => {});
     rmSync(folder, { recursive: true, force: true });
   });
   await command(["ip", "netns", "add", namespace]);
   await command(["nsenter", `--net=/run/netns/${namespace}`, "ip", "link", "set", "lo", "up"]);
-  const holder = await holdNamespaces(folder);
+  const holder = await holdNamespaces(folder, tree);
   const env = {
-    ...treeEnvironment(tree),
-    HOME: join(folder, "home"),
+    PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    HOME: folder,
     CONTAINERS_CONF: join(folder, "containers.conf"),
     CONTAINERS_STORAGE_CONF: join(folder, "storage.conf"),
-    CONTAINERS_REGISTRIES_CONF: join(tree, "etc/containers/registries.conf"),
     TMPDIR: folder,
   };
   const inside = (argv: readonly string[]): string[] => [
@@ -139,7 +135,7 @@ export async function startPodman(helloFrom: string): Promise<Podman> {
     "--net",
     ...argv,
   ];
-  const argv = (...words: string[]): string[] => inside([join(tree, "usr/bin/podman"), ...words]);
+  const argv = (...words: string[]): string[] => inside(["/usr/bin/podman", ...words]);
   const podman = (...words: string[]): Promise<string> => command(argv(...words), env);
   const services: ChildProcess[] = [];
   const stopAll = atEnd(async () => {

@@ -137,6 +137,9 @@ export interface LoggedLine {
   data: Uint8Array;
 }
 
+/** What is known of a launch before anything is set up. */
+export type ExpectedLaunch = Pick<LaunchPlan, "id" | "log" | "openStdin" | "stdinOnce"> & { tty: boolean };
+
 export interface ContainerRuntimePort {
   facts(): Promise<{
     name: string;
@@ -147,6 +150,8 @@ export interface ContainerRuntimePort {
     /** Whether the kernel confines programs by AppArmor profiles. */
     apparmor: boolean;
   }>;
+  /** Says that `create` follows soon, so that what does not depend on more can begin. `delete` calls it off. */
+  expect(launch: ExpectedLaunch): void;
   /** Namespaces, cgroup and process, stopped before the program: as `crun create`. Throws with the runtime's words. */
   create(plan: LaunchPlan): Promise<{ pid: number }>;
   /** Lets the program begin. */

@@ -4,6 +4,7 @@ import type {
   ContainerRuntimePort,
   ExecHandle,
   ExitFacts,
+  ExpectedLaunch,
   LaunchPlan,
   LogPlan,
   LoggedLine,
@@ -25,7 +26,7 @@ import { run } from "#host/run.ts";
 import { findExecutable } from "#host/spawn.ts";
 import { defaultAppArmorProfile, ensureDefaultAppArmorProfile } from "./apparmor-profile.ts";
 import { runtimeKnowsWeights, setWeights, updateCgroup } from "./cgroup-update.ts";
-import type { ContainerExit } from "./container-types.ts";
+import type { ContainerExit, MonitorOptions } from "./container-types.ts";
 import { readLog } from "./log-reader.ts";
 import { LogRotation } from "./log-rotation.ts";
 import { findInit } from "./init-program.ts";
@@ -106,25 +107,31 @@ export class ContainerRuntime implements ContainerRuntimePort {
     };
   }
 
+  expect(launch: ExpectedLaunch): void {
+    this.#oci.expect(this.#monitorOf(launch));
+  }
+
+  #monitorOf({ id, log, tty, openStdin, stdinOnce }: ExpectedLaunch): MonitorOptions {
+    return {
+      id,
+      name: id.slice(0, 12),
+      bundle: this.#bundle(id),
+      ...(log.format === "none" ? {} : { log: log.path }),
+      tty,
+      stdin: openStdin,
+      // docker ends stdin with its first client, but never a terminal's: one can detach from it and come back.
+      leaveStdinOpen: openStdin && (!stdinOnce || tty),
+    };
+  }
+
   async create(plan: LaunchPlan): Promise<{ pid: number }> {
     const { id } = plan;
-    const bundle = this.#bundle(id);
     const init = plan.init ? requireInit() : undefined;
     await ensureProfile(plan.process);
     const spec = buildSpec(plan, init);
     const kept: Kept = { cgroupPath: plan.cgroupPath, tty: plan.process.tty, log: plan.log };
-    const created = await this.#oci.create({
-      id,
-      name: id.slice(0, 12),
-      bundle,
-      kept: JSON.stringify(kept),
-      ...(plan.log.format === "none" ? {} : { log: plan.log.path }),
-      spec,
-      tty: plan.process.tty,
-      stdin: plan.openStdin,
-      // docker ends stdin with its first client, but never a terminal's: one can detach from it and come back.
-      leaveStdinOpen: plan.openStdin && (!plan.stdinOnce || plan.process.tty),
-    });
+    const monitor = this.#monitorOf({ ...plan, tty: plan.process.tty });
+    const created = await this.#oci.create({ ...monitor, kept: JSON.stringify(kept), spec });
     this.#kept.set(id, kept);
     this.#watch(id, kept);
     this.#rotation.add(id, plan.log);

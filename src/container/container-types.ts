@@ -8,14 +8,11 @@ export interface ContainerPaths {
   log?: string;
 }
 
-export interface CreateOptions extends ContainerPaths {
+/** What a container's conmon is told. */
+export interface MonitorOptions extends ContainerPaths {
   id: string;
   /** For people: conmon's arguments show it. */
   name: string;
-  /** The OCI runtime spec (`config.json`), as `buildSpec` makes it. */
-  spec: object;
-  /** Text for `keptFile` in the bundle: there before the process is. */
-  kept: string;
   tty: boolean;
   /** Keeps a pipe for stdin open. */
   stdin: boolean;
@@ -23,6 +20,13 @@ export interface CreateOptions extends ContainerPaths {
   leaveStdinOpen: boolean;
   /** The log is cut to a fresh file when it reaches this many bytes. */
   logMaxBytes?: number;
+}
+
+export interface CreateOptions extends MonitorOptions {
+  /** The OCI runtime spec (`config.json`), as `buildSpec` makes it. */
+  spec: object;
+  /** Text for `keptFile` in the bundle: there before the process is. */
+  kept: string;
 }
 
 /** How a container's process ended. */

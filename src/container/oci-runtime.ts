@@ -22,7 +22,7 @@ import { expectCgroupMove } from "#host/cgroup-moves.ts";
 import { removeFolder } from "#host/files.ts";
 import { processStart } from "#host/process-start.ts";
 import { CommandError, run } from "#host/run.ts";
-import { findExecutable, start } from "#host/spawn.ts";
+import { type ChildProcess, findExecutable, start } from "#host/spawn.ts";
 import { attachStreams } from "./conmon-streams.ts";
 import type {
   AttachedStreams,
@@ -31,6 +31,7 @@ import type {
   CreatedContainer,
   ExecOptions,
   ExecSession,
+  MonitorOptions,
   RecoveredState,
 } from "./container-types.ts";
 import { setFrozen, startCreated, statusOf } from "./crun-shortcuts.ts";
@@ -54,6 +55,12 @@ interface Live {
   conmonPid: number;
   tty: boolean;
   watch: ProcessWatch | undefined;
+}
+
+/** A conmon, and the pipe on which it says how it went. */
+interface StartedConmon {
+  child: ChildProcess;
+  sync: Socket;
 }
 
 /** In the bundle: what the caller of `create` wants to find there again. */
@@ -92,6 +99,8 @@ export class OciRuntime {
   readonly #live = new Map<string, Live>();
   /** Execs whose exit is still to be read, by container. */
   readonly #execs = new Map<string, Set<Promise<unknown>>>();
+  /** Conmons that wait for `create`, with the pipe that lets them go on. */
+  readonly #waiting = new Map<string, StartedConmon & { go: number }>();
   /** Where commands of the runtime are started; undefined for our own. */
   #mountNamespace: string | undefined;
   #program = "";
@@ -170,10 +179,16 @@ export class OciRuntime {
     env: Record<string, string>,
     extra: { stdio?: number[]; program?: string | undefined } = {},
   ): Promise<{ pid: number; sync: Socket }> {
+    return this.#answerOf(this.#startConmon(argv, env, extra.stdio), extra);
+  }
+
+  /** Starts conmon; the descriptors of `more` become its own from 4 up and are closed here. */
+  #startConmon(argv: string[], env: Record<string, string>, more: readonly number[] = []): StartedConmon {
     const pipe = makePipe();
-    const stdio: (number | "null")[] = ["null", "null", "null", pipe.writeEnd, ...(extra.stdio ?? [])];
+    const stdio: (number | "null")[] = ["null", "null", "null", pipe.writeEnd, ...more];
+    let child: ChildProcess;
     try {
-      const child = start({
+      child = start({
         argv,
         env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", _OCI_SYNCPIPE: "3", ...env },
         stdio,
@@ -188,9 +203,15 @@ export class OciRuntime {
       throw error;
     } finally {
       closeFd(pipe.writeEnd);
-      for (const fd of extra.stdio ?? []) closeFd(fd);
+      for (const fd of more) closeFd(fd);
     }
-    const sync = new Socket({ fd: pipe.readEnd, readable: true, writable: false });
+    return { child, sync: new Socket({ fd: pipe.readEnd, readable: true, writable: false }) };
+  }
+
+  async #answerOf(
+    { sync }: StartedConmon,
+    extra: { program?: string | undefined },
+  ): Promise<{ pid: number; sync: Socket }> {
     const answer = await firstLine(sync);
     if (answer === undefined) {
       sync.destroy();
@@ -205,13 +226,53 @@ export class OciRuntime {
     return { pid: value, sync };
   }
 
-  /** Creates a container: its namespaces and first process, which waits for `start`. */
-  async create(options: CreateOptions): Promise<CreatedContainer> {
-    const { id, bundle, log, spec, tty } = options;
+  /**
+   * Starts the conmon of a container that `create` will be called for soon: it sets itself up meanwhile, and waits
+   * before it starts the runtime. `delete` calls it off.
+   */
+  expect(options: MonitorOptions): void {
+    const { id, bundle } = options;
+    this.#abandon(id);
     mkdirSync(bundle, { recursive: true, mode: 0o700 });
-    writeFileSync(join(bundle, "config.json"), this.#specText(spec), { mode: 0o600 });
-    writeFileSync(join(bundle, keptFile), options.kept, { mode: 0o600 });
+    // Should we end now, conmon goes on and finds nothing to create.
+    rmSync(join(bundle, "config.json"), { force: true });
     rmSync(join(this.#exits, id), { force: true });
+    const go = makePipe();
+    try {
+      const conmon = this.#startConmon(this.#monitorArguments(options), { _OCI_STARTPIPE: "4" }, [go.readEnd]);
+      this.#waiting.set(id, { ...conmon, go: go.writeEnd });
+    } catch (error) {
+      closeFd(go.writeEnd);
+      throw error;
+    }
+  }
+
+  #abandon(id: string): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return;
+    this.#waiting.delete(id);
+    waiting.child.kill("SIGKILL");
+    closeFd(waiting.go);
+    waiting.sync.destroy();
+  }
+
+  /** Lets a conmon that waits go on; undefined where none does. */
+  #release(id: string): StartedConmon | undefined {
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return undefined;
+    this.#waiting.delete(id);
+    try {
+      writeSync(waiting.go, "\0");
+    } catch {
+      // It has ended: so says the end of its answer.
+    } finally {
+      closeFd(waiting.go);
+    }
+    return waiting;
+  }
+
+  #monitorArguments(options: MonitorOptions): string[] {
+    const { id, bundle, log, tty } = options;
     const argv = this.#conmonArguments(id, id, bundle);
     argv.push(
       "-n",
@@ -227,8 +288,18 @@ export class OciRuntime {
     if (tty) argv.push("-t");
     if (options.stdin) argv.push("-i");
     if (options.leaveStdinOpen) argv.push("--leave-stdin-open");
+    return argv;
+  }
+
+  /** Creates a container: its namespaces and first process, which waits for `start`. */
+  async create(options: CreateOptions): Promise<CreatedContainer> {
+    const { id, bundle, spec, tty } = options;
+    if (!this.#waiting.has(id)) this.expect(options);
+    writeFileSync(join(bundle, "config.json"), this.#specText(spec), { mode: 0o600 });
+    writeFileSync(join(bundle, keptFile), options.kept, { mode: 0o600 });
     const program = (spec as { process?: { args?: string[] } }).process?.args?.[0];
-    const { pid, sync } = await this.#runConmon(argv, {}, { program }).catch(async (error: unknown) => {
+    const conmon = this.#release(id) as StartedConmon;
+    const { pid, sync } = await this.#answerOf(conmon, { program }).catch(async (error: unknown) => {
       await this.delete(id, bundle).catch(() => {});
       throw error;
     });
@@ -395,6 +466,7 @@ export class OciRuntime {
    * process is left and only files are removed.
    */
   async delete(id: string, bundle: string, cgroupIsGone = false): Promise<void> {
+    this.#abandon(id);
     const live = this.#live.get(id);
     live?.watch?.close();
     this.#live.delete(id);
@@ -545,6 +617,7 @@ export class OciRuntime {
   /** Stops watching; containers go on. */
   stop(): void {
     for (const live of this.#live.values()) live.watch?.close();
+    for (const id of this.#waiting.keys()) this.#abandon(id);
   }
 }
 

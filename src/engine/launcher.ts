@@ -66,6 +66,15 @@ export class Launcher {
     const sandboxId = record.Gantry.pod?.sandboxId;
     const snapshot = await images.snapshots.get(container.id);
     if (snapshot === undefined) throw new GantryError("internal", `the root file system of ${container.id} is missing`);
+    const log = openingLogPlan(container, this.#options.defaults);
+    const { OpenStdin, StdinOnce, Tty } = record.Config;
+    runtime.expect({
+      id: container.id,
+      log,
+      tty: Tty === true,
+      openStdin: OpenStdin === true,
+      stdinOnce: StdinOnce === true,
+    });
     const rootfs = images.snapshots.mount(snapshot, { passing: hostConfig.AutoRemove === true });
     for (const point of Object.values(record.MountPoints)) {
       if (point.Type === "volume") await volumes.acquire(point.Name as string, container.id);
@@ -95,7 +104,7 @@ export class Launcher {
       cgroupParent: this.#options.cgroupParent,
       namespaces: join.namespaces,
       shmPath: join.shmPath,
-      log: openingLogPlan(container, this.#options.defaults),
+      log,
       defaultUlimits: this.#options.defaults.ulimits,
       defaultInit: this.#options.defaults.init && !container.isPod,
     });
