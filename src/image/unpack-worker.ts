@@ -1,4 +1,4 @@
-import { createReadStream } from "node:fs";
+import { createReadStream, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { type ErrorCode, GantryError } from "#base/errors.ts";
@@ -12,8 +12,14 @@ export interface UnpackJob extends UnpackOptions {
   source: string;
 }
 
+/** A folder to take away with all that is in it: in a thread of its own, one system call for each file. */
+export interface RemovalJob {
+  id: number;
+  remove: string;
+}
+
 export type UnpackAnswer =
-  | { id: number; result: UnpackResult }
+  | { id: number; result: UnpackResult | undefined }
   | { id: number; progress: number }
   | { id: number; error: { code: string; message: string } };
 
@@ -47,6 +53,10 @@ async function unpack(job: UnpackJob, post: (answer: UnpackAnswer) => void): Pro
   }
 }
 
+async function remove(path: string): Promise<undefined> {
+  rmSync(path, { recursive: true, force: true });
+}
+
 /** Errors of the file system are not the archive's fault. */
 function codeOf(error: unknown): ErrorCode {
   const { code, syscall } = error as NodeJS.ErrnoException;
@@ -56,9 +66,10 @@ function codeOf(error: unknown): ErrorCode {
 }
 
 function serveUnpacking(): void {
-  parentPort?.on("message", (job: UnpackJob) => {
+  parentPort?.on("message", (job: UnpackJob | RemovalJob) => {
     const post = (answer: UnpackAnswer): void => parentPort?.postMessage(answer);
-    unpack(job, post).then(
+    const work = "remove" in job ? remove(job.remove) : unpack(job, post);
+    work.then(
       (result) => post({ id: job.id, result }),
       (error: unknown) => {
         const code = error instanceof GantryError ? error.code : codeOf(error);
