@@ -23,6 +23,7 @@ import { removeFolder } from "#host/files.ts";
 import { processStart } from "#host/process-start.ts";
 import { CommandError, run } from "#host/run.ts";
 import { type ChildProcess, findExecutable, start } from "#host/spawn.ts";
+import type { BindStage } from "./bind-stage.ts";
 import { attachStreams } from "./conmon-streams.ts";
 import type {
   AttachedStreams,
@@ -58,6 +59,8 @@ interface Live {
 }
 
 /** A conmon, and the pipe on which it says how it went. */
+type Naming = (text: string) => string;
+
 interface StartedConmon {
   child: ChildProcess;
   sync: Socket;
@@ -103,6 +106,7 @@ export class OciRuntime {
   readonly #waiting = new Map<string, StartedConmon & { go: number }>();
   /** Where commands of the runtime are started; undefined for our own. */
   #mountNamespace: string | undefined;
+  #stage: BindStage | undefined;
   #program = "";
 
   constructor(options: OciRuntimeOptions, parts: { log: Logger }) {
@@ -133,11 +137,13 @@ export class OciRuntime {
       if (!name.endsWith("crun")) break;
       try {
         const namespace = new RuntimeNamespace(this.#options.runDir, this.#options.sharedRoots);
-        ({ mountNamespace: this.#mountNamespace, program: this.#program } = await namespace.prepare(this.#program));
+        const call = await namespace.prepare(this.#program);
+        ({ mountNamespace: this.#mountNamespace, stage: this.#stage, program: this.#program } = call);
         break;
       } catch (error) {
         this.#log.warn("crun cannot run here; runc is used.", { error: errorMessage(error) });
         this.#mountNamespace = undefined;
+        this.#stage = undefined;
       }
     }
     if (this.#program === "")
@@ -210,7 +216,7 @@ export class OciRuntime {
 
   async #answerOf(
     { sync }: StartedConmon,
-    extra: { program?: string | undefined },
+    extra: { program?: string | undefined; named?: Naming | undefined },
   ): Promise<{ pid: number; sync: Socket }> {
     const answer = await firstLine(sync);
     if (answer === undefined) {
@@ -221,7 +227,7 @@ export class OciRuntime {
     const value = pid ?? data ?? -1;
     if (value < 0) {
       sync.destroy();
-      throw runtimeFailure(message ?? "", extra.program);
+      throw runtimeFailure(extra.named?.(message ?? "") ?? message ?? "", extra.program);
     }
     return { pid: value, sync };
   }
@@ -293,21 +299,32 @@ export class OciRuntime {
 
   /** Creates a container: its namespaces and first process, which waits for `start`. */
   async create(options: CreateOptions): Promise<CreatedContainer> {
-    const { id, bundle, spec, tty } = options;
+    const { id, bundle, tty } = options;
     if (!this.#waiting.has(id)) this.expect(options);
-    writeFileSync(join(bundle, "config.json"), this.#specText(spec), { mode: 0o600 });
-    writeFileSync(join(bundle, keptFile), options.kept, { mode: 0o600 });
-    const program = (spec as { process?: { args?: string[] } }).process?.args?.[0];
-    const conmon = this.#release(id) as StartedConmon;
-    const { pid, sync } = await this.#answerOf(conmon, { program }).catch(async (error: unknown) => {
-      await this.delete(id, bundle).catch(() => {});
-      throw error;
-    });
-    sync.destroy();
+    const staged = this.#stage?.prepare(id, options.spec);
+    let pid: number;
+    try {
+      pid = await this.#createFrom(staged?.spec ?? options.spec, options, staged?.named);
+    } finally {
+      staged?.release();
+    }
     const conmonPid = Number(readFileSync(join(bundle, "conmon.pid"), "utf8"));
     writeFileSync(join(bundle, startTimeFile), String(processStart(pid) ?? ""));
     this.#live.set(id, { bundle, pid, conmonPid, tty, watch: undefined });
     return { id, pid, conmonPid };
+  }
+
+  async #createFrom(spec: object, { id, bundle, kept }: CreateOptions, named: Naming | undefined): Promise<number> {
+    writeFileSync(join(bundle, "config.json"), this.#specText(spec), { mode: 0o600 });
+    writeFileSync(join(bundle, keptFile), kept, { mode: 0o600 });
+    const program = (spec as { process?: { args?: string[] } }).process?.args?.[0];
+    const conmon = this.#release(id) as StartedConmon;
+    const { pid, sync } = await this.#answerOf(conmon, { program, named }).catch(async (error: unknown) => {
+      await this.delete(id, bundle).catch(() => {});
+      throw error;
+    });
+    sync.destroy();
+    return pid;
   }
 
   /** crun would read a long profile only to find that the compiled filter is there in the annotations. */

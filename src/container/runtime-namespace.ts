@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path";
 import { bindMount, isMounted, listMounts, setPropagation, unmount } from "#host/mount.ts";
 import { run } from "#host/run.ts";
+import { BindStage } from "./bind-stage.ts";
 
 /** True where crun refuses to start: cgroup v1 with a v2 hierarchy mounted beside it. */
 export function isHybridCgroup(): boolean {
@@ -12,13 +13,15 @@ export function isHybridCgroup(): boolean {
 export interface RuntimeCall {
   /** The file of the mount namespace to start it in; undefined where none is needed. */
   mountNamespace: string | undefined;
+  /** Brings the sources of bind mounts into that namespace. */
+  stage: BindStage | undefined;
   program: string;
 }
 
 /**
  * Where crun runs. On a hybrid host: a mount namespace in which `/sys/fs/cgroup` is private and the v2 hierarchy
- * is gone. Mounts made later below `sharedRoots` reach it: each of them becomes a shared mount of its own. Pinned
- * as a file, found again after a restart. Everywhere: a read-only mount of the program, since crun takes the time
+ * is gone. Mounts made later below `sharedRoots` reach it: each of them becomes a shared mount of its own. What lies
+ * elsewhere is brought there when a container mounts it (`BindStage`). Pinned as a file, found again after a restart. Everywhere: a read-only mount of the program, since crun takes the time
  * to make one for each call when it finds itself on a writable one (against CVE-2019-5736).
  */
 export class RuntimeNamespace {
@@ -49,6 +52,7 @@ export class RuntimeNamespace {
     if (isHybrid && !isPinned) await this.#pin();
     return {
       mountNamespace: isHybrid ? this.#file : undefined,
+      stage: isHybrid ? new BindStage(join(this.#folder, "binds"), this.#file, this.#sharedRoots) : undefined,
       program: this.#isProgram(program) ? this.#program : program,
     };
   }
@@ -58,6 +62,8 @@ export class RuntimeNamespace {
       mkdirSync(root, { recursive: true });
       if (isSharedMount(root)) continue;
       if (!isMounted(root)) bindMount(root, root, { recursive: true });
+      // A group of its own: in that of a shared parent, each mount below would appear under the parent, too.
+      setPropagation(root, "private");
       setPropagation(root, "shared");
     }
   }

@@ -1,9 +1,9 @@
-import { lstatSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { HostConfig } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
+import { canSetMountAttributes, mountOf } from "#host/mount.ts";
 import { capabilitySet } from "./capabilities.ts";
-import { canSetMountAttributes } from "#host/mount.ts";
 import type { Container, StoredMountPoint } from "./container.ts";
 import { parseTmpfs } from "./mount-spec.ts";
 import { resolveUser } from "./passwd.ts";
@@ -231,13 +231,14 @@ function mounts(input: LaunchPlanInput): PlannedMount[] {
     }
     const isFlat = point.Spec?.BindOptions?.NonRecursive === true;
     const propagation = point.Propagation || "rprivate";
+    const source = input.sources.get(point.Destination) ?? point.Source;
     const options = [
       isFlat ? "bind" : "rbind",
-      point.RW ? "rw" : readOnlyOption(point),
+      point.RW ? "rw" : readOnlyOption(point, source),
       // crun takes what is below along as soon as one option is recursive.
       isFlat ? propagation.replace(/^r/, "") : propagation,
     ];
-    const source = input.sources.get(point.Destination) ?? point.Source;
+    if (point.Type === "bind") checkPropagation(source, propagation);
     out.push({ type: "bind", source, destination: point.Destination, options });
   }
   for (const { destination, options } of tmpfs) out.push({ type: "tmpfs", source: "tmpfs", destination, options });
@@ -245,14 +246,25 @@ function mounts(input: LaunchPlanInput): PlannedMount[] {
   return out;
 }
 
+/** A mount passes on what is mounted in it only when its source does (moby, daemon/oci_linux.go). */
+function checkPropagation(source: string, propagation: string): void {
+  if (!/shared|slave/.test(propagation)) return;
+  const { target, shared, slave } = mountOf(realpathSync(source));
+  if (shared || (slave && propagation.endsWith("slave"))) return;
+  const wanted = propagation.endsWith("slave") ? "shared or slave" : "shared";
+  throw new GantryError("internal", `path ${source} is mounted on ${target} but it is not a ${wanted} mount`);
+}
+
 /** Since Docker 25 read-only holds for what is mounted below, too, where the kernel (5.12) can do it. */
-function readOnlyOption({ Spec }: StoredMountPoint): "ro" | "rro" {
+function readOnlyOption({ Spec }: StoredMountPoint, source: string): "ro" | "rro" {
   const options = Spec?.BindOptions;
   if (options?.ReadOnlyNonRecursive === true) {
     if (options.ReadOnlyForceRecursive === true)
       throw new GantryError("invalid", "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive");
     return "ro";
   }
+  // Nothing is mounted below a file, and crun would open it as a folder.
+  if (statSync(source, { throwIfNoEntry: false })?.isDirectory() === false) return "ro";
   if (canSetMountAttributes()) return "rro";
   if (options?.ReadOnlyForceRecursive === true)
     throw new GantryError("unsupported", "rro is not supported: kernel does not support mount_setattr (Linux 5.12)");

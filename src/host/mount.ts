@@ -1,5 +1,6 @@
 import { lstatSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { GantryError } from "#base/errors.ts";
 import {
   type Path,
   bind,
@@ -86,6 +87,25 @@ export function unmount(target: Path): boolean {
   }
 }
 
+const here = -100;
+const openTree = { clone: 1, closeOnExec: 0o2000000, recursive: 0x8000 } as const;
+const emptyPath = 4;
+
+/**
+ * A copy of the mount at `source` and, when asked for, of those below it, as this namespace sees them: mounted nowhere
+ * yet (open_tree(2), Linux 5.2). Returns a descriptor that holds it. Throws `not-found` when nothing is there.
+ */
+export function cloneMount(source: string, recursive: boolean): number {
+  const flags = openTree.clone | openTree.closeOnExec | (recursive ? openTree.recursive : 0);
+  return check(rawSyscall(syscallNumbers.openTree, "lpl", here, cString(source), flags), "open_tree", { path: source });
+}
+
+/** Mounts what `cloneMount` gave, in the namespace where the thread is (move_mount(2)). The descriptor stays open. */
+export function attachMount(fd: number, target: string): void {
+  const result = rawSyscall(syscallNumbers.moveMount, "lplpl", fd, cString(""), here, cString(target), emptyPath);
+  check(result, "move_mount", { path: target });
+}
+
 let mountAttributes: boolean | undefined;
 
 /** True where mount_setattr(2) is there: since Linux 5.12. */
@@ -127,6 +147,8 @@ export interface MountInfo {
   source: string;
   options: string;
   shared: boolean;
+  /** Gets what is mounted in a group elsewhere. */
+  slave: boolean;
 }
 
 const unescape = (text: string): string =>
@@ -148,10 +170,22 @@ export function listMounts(pid: number | "self" = "self"): MountInfo[] {
         target: unescape(fields[4] as string),
         options: fields[5] as string,
         shared: fields.slice(6).some((field) => field.startsWith("shared:")),
+        slave: fields.slice(6).some((field) => field.startsWith("master:")),
         type: type as string,
         source: unescape(source ?? ""),
       };
     });
+}
+
+/** The mount that a path is on. The path must not lead over links. */
+export function mountOf(path: string): MountInfo {
+  const all = listMounts();
+  for (let at = path; ; at = dirname(at)) {
+    // Of several on one place the last one is on top.
+    const found = all.findLast(({ target }) => target === at);
+    if (found !== undefined) return found;
+    if (at === dirname(at)) throw new GantryError("not-found", `${path} is on no mount`);
+  }
 }
 
 /** True when something is mounted at exactly this path. */

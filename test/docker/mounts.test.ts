@@ -1,10 +1,10 @@
 /** Mounts of every kind, as `--mount` and `-v` ask for them, with the real docker CLI. */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { listMounts, mount, unmount } from "#host/mount.ts";
+import { listMounts, mount, setPropagation, unmount } from "#host/mount.ts";
 import { busyboxTar } from "./busybox-tar.ts";
 import { startDaemon, type TestDaemon } from "./daemon.ts";
 import { DockerCli } from "./docker-cli.ts";
@@ -145,4 +145,28 @@ test("a read-only mount is so in what is mounted below it, unless it is asked ot
     await inContainer("ls /m/inner", "--mount", `type=bind,source=${outer},target=/m,bind-recursive=disabled`),
     "",
   );
+});
+
+test("a mount made after the daemon's start is seen, and mounts travel only where docker lets them", async () => {
+  const late = mkdtempSync(join(tmpdir(), "gantry-late-"));
+  mount({ source: "tmpfs", target: late, type: "tmpfs" });
+  try {
+    setPropagation(late, "private");
+    writeFileSync(join(late, "file"), "late");
+    mkdirSync(join(late, "x"));
+    assert.equal(await inContainer("cat /l/file", "-v", `${late}:/l`), "late");
+    assert.equal(await inContainer("cat /l", "-v", `${join(late, "file")}:/l:ro`), "late");
+    const refused = (words: string): RegExp =>
+      new RegExp(`path ${late} is mounted on ${late} but it is not a ${words} mount`);
+    assert.match(await inContainer("true", "-v", `${late}:/l:rshared`), refused("shared"));
+    assert.match(await inContainer("true", "-v", `${late}:/l:rslave`), refused("shared or slave"));
+    setPropagation(late, "shared");
+    const script = "mount -t tmpfs t /l/x && echo inner > /l/x/file";
+    assert.equal(await inContainer(script, "--privileged", "-v", `${late}:/l:rshared`), "");
+    assert.equal(readFileSync(join(late, "x/file"), "utf8"), "inner\n");
+  } finally {
+    while (unmount(join(late, "x"))) continue;
+    unmount(late);
+    rmSync(late, { recursive: true });
+  }
 });
