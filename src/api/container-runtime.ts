@@ -2,6 +2,7 @@
  * What the engine needs of the container layer (an OCI runtime under conmon). Kept narrow and free of docker's
  * words, so that docker's containers and pods' containers start the same way.
  */
+import type { IdMapping } from "#base/id-mapping.ts";
 import type { Resources } from "./docker/container-types.ts";
 
 export interface NamespacePlan {
@@ -11,6 +12,8 @@ export interface NamespacePlan {
   ipc: { kind: "new" } | { kind: "host" } | { kind: "path"; path: string };
   uts: { kind: "new" } | { kind: "host" } | { kind: "path"; path: string };
   cgroup: { kind: "new" } | { kind: "host" };
+  /** Whose ids the container has; the namespaces above belong to it. Absent: the machine's. */
+  user?: { path: string; mapping: IdMapping };
 }
 
 export interface PlannedMount {

@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type {
@@ -135,13 +136,13 @@ export class ContainerRuntime implements ContainerRuntimePort {
     this.#kept.set(id, kept);
     this.#watch(id, kept);
     this.#rotation.add(id, plan.log);
-    if (!runtimeKnowsWeights()) {
-      try {
-        setWeights(plan.cgroupPath, plan.resources);
-      } catch (error) {
-        await this.delete(id);
-        throw error;
-      }
+    try {
+      // The runtime is in the user namespace by then, and may not lower it.
+      if (plan.namespaces.user !== undefined && plan.oomScoreAdj !== 0) setOomScore(created.pid, plan.oomScoreAdj);
+      if (!runtimeKnowsWeights()) setWeights(plan.cgroupPath, plan.resources);
+    } catch (error) {
+      await this.delete(id);
+      throw error;
     }
     return { pid: created.pid };
   }
@@ -324,6 +325,14 @@ export class ContainerRuntime implements ContainerRuntimePort {
 /** Conmon's word for an oom comes after the exit and may be late: the cgroup's own count is not. */
 async function ensureProfile({ apparmorProfile }: ProcessPlan): Promise<void> {
   if (apparmorProfile === defaultAppArmorProfile) await ensureDefaultAppArmorProfile();
+}
+
+function setOomScore(pid: number, score: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, String(score));
+  } catch (cause) {
+    throw new GantryError("internal", `write /proc/self/oom_score_adj: ${errorMessage(cause)}`, { cause });
+  }
 }
 
 function factsOf(exit: ContainerExit, oomKilled: boolean): ExitFacts {

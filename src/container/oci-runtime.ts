@@ -1,4 +1,6 @@
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   constants,
   existsSync,
@@ -128,6 +130,7 @@ export class OciRuntime {
   async start(): Promise<void> {
     for (const folder of [this.#options.runDir, this.#exits, this.#state])
       mkdirSync(folder, { recursive: true, mode: 0o711 });
+    takeBackNull();
     for (const name of this.#options.program === undefined ? ["crun", "runc"] : [this.#options.program]) {
       try {
         this.#program = findExecutable(name);
@@ -219,6 +222,7 @@ export class OciRuntime {
     extra: { program?: string | undefined; named?: Naming | undefined },
   ): Promise<{ pid: number; sync: Socket }> {
     const answer = await firstLine(sync);
+    takeBackNull();
     if (answer === undefined) {
       sync.destroy();
       throw new GantryError("internal", "conmon ended without starting the container");
@@ -626,6 +630,7 @@ export class OciRuntime {
       if (!hasEnded) kill();
       throw error;
     } finally {
+      takeBackNull();
       clearTimeout(timer);
       await Promise.all([rm(spec, { force: true }), rm(pidFile, { force: true })]);
     }
@@ -646,6 +651,16 @@ function isOurs({ bundle, pid }: Pick<Live, "bundle" | "pid">): boolean {
   return kept === undefined || Number(kept) === now;
 }
 
+/**
+ * crun 1.8.1, for one, makes a container's user the owner of its stdin, and that is this machine's own /dev/null unless
+ * somebody writes to it: the user could then take it away from everybody. Called before the program starts, where
+ * that can be.
+ */
+function takeBackNull(): void {
+  const { uid, gid, mode } = statSync("/dev/null");
+  if (uid !== 0 || gid !== 0) chownSync("/dev/null", 0, 0);
+  if ((mode & 0o777) !== 0o666) chmodSync("/dev/null", 0o666);
+}
 /** The first line that comes, or undefined when the other side closes before. */
 function firstLine(socket: Socket): Promise<string | undefined> {
   return new Promise((resolve) => {

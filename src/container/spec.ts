@@ -1,7 +1,9 @@
 import { lstatSync, readdirSync, statSync } from "node:fs";
 import type { LaunchPlan, NamespacePlan, PlannedMount } from "#api/container-runtime.ts";
 import { GantryError } from "#base/errors.ts";
+import type { IdRange } from "#base/id-mapping.ts";
 import { splitDevice } from "#host/file-metadata.ts";
+import { isMounted } from "#host/mount.ts";
 import { ociResources } from "./cgroup-resources.ts";
 import { runtimeKnowsWeights } from "./cgroup-update.ts";
 import { defaultMaskedPaths, defaultReadonlyPaths } from "./masked-paths.ts";
@@ -63,7 +65,17 @@ function mountsOf(plan: LaunchPlan): OciMount[] {
       options: ["nosuid", "noexec", "nodev", "mode=1777", `size=${plan.shmSize}`],
     });
   }
-  return [...defaults.filter((mount) => !planned.has(mount.destination)), ...byDepth(plan.mounts)];
+  return [
+    ...defaults.flatMap((mount) => (planned.has(mount.destination) ? [] : borrowed(mount, plan.namespaces))),
+    ...byDepth(plan.mounts),
+  ];
+}
+
+/** The queues of the machine's ipc namespace cannot be mounted in a user namespace: they are shown where they are. */
+function borrowed(mount: OciMount, { user, ipc }: NamespacePlan): OciMount[] {
+  if (mount.type !== "mqueue" || user === undefined || ipc.kind !== "host") return [mount];
+  const { destination } = mount;
+  return isMounted(destination) ? [{ destination, type: "bind", source: destination, options: ["bind"] }] : [];
 }
 
 /** Outer folders first: a mount on `/a` must not cover one on `/a/b`. */
@@ -81,7 +93,16 @@ function namespacesOf(plan: NamespacePlan): { type: string; path?: string }[] {
     if (choice.kind === "path") out.push({ type, path: choice.path });
     else if (choice.kind === "new") out.push({ type });
   }
+  if (plan.user !== undefined) out.push({ type: "user", path: plan.user.path });
   return out;
+}
+
+/** runc wants the mapping of a namespace that it joins, too. */
+function mappingsOf({ user }: NamespacePlan): Record<string, unknown> {
+  if (user === undefined) return {};
+  const list = (ranges: readonly IdRange[]): object[] =>
+    ranges.map(({ containerId, hostId, length }) => ({ containerID: containerId, hostID: hostId, size: length }));
+  return { uidMappings: list(user.mapping.uids), gidMappings: list(user.mapping.gids) };
 }
 
 interface OciDevice {
@@ -205,6 +226,15 @@ function devicesOf(plan: LaunchPlan): { devices: OciDevice[]; rules: DeviceRule[
   return { devices, rules };
 }
 
+function deviceMounts({ devices }: LaunchPlan): OciMount[] {
+  return devices.map(({ hostPath, containerPath }) => ({
+    destination: containerPath,
+    type: "bind",
+    source: hostPath,
+    options: ["bind", "nosuid", "noexec"],
+  }));
+}
+
 const rlimits = (plan: LaunchPlan): { type: string; soft: unknown; hard: unknown }[] =>
   (plan.resources.Ulimits ?? []).map(({ Name, Soft, Hard }) => ({
     type: `RLIMIT_${Name.toUpperCase()}`,
@@ -229,6 +259,9 @@ export function buildSpec(plan: LaunchPlan, init: string | undefined): Record<st
   const { process } = plan;
   const { devices, rules } = devicesOf(plan);
   const mounts = mountsOf(plan);
+  const isMapped = plan.namespaces.user !== undefined;
+  // No device can be made in a user namespace: the machine's own is shown.
+  if (isMapped) mounts.push(...deviceMounts(plan));
   const args = init === undefined ? process.args : [initPath, "--", ...process.args];
   if (init !== undefined) mounts.push({ destination: initPath, type: "bind", source: init, options: ["bind", "ro"] });
   // A profile that was asked for by name holds for a privileged container too, as with docker.
@@ -259,7 +292,8 @@ export function buildSpec(plan: LaunchPlan, init: string | undefined): Record<st
       rlimits: rlimits(plan),
       noNewPrivileges: process.noNewPrivileges,
       ...(process.apparmorProfile === undefined ? {} : { apparmorProfile: process.apparmorProfile }),
-      oomScoreAdj: plan.oomScoreAdj,
+      // In a user namespace only a process outside may lower it.
+      ...(isMapped ? {} : { oomScoreAdj: plan.oomScoreAdj }),
     },
     mounts,
     annotations: {
@@ -269,7 +303,8 @@ export function buildSpec(plan: LaunchPlan, init: string | undefined): Record<st
     linux: {
       cgroupsPath: plan.cgroupPath.startsWith("/") ? plan.cgroupPath : `/${plan.cgroupPath}`,
       namespaces: namespacesOf(plan.namespaces),
-      devices,
+      ...mappingsOf(plan.namespaces),
+      devices: isMapped ? [] : devices,
       resources: { ...newGroupResources(plan), devices: rules },
       sysctl: plan.sysctls,
       ...(plan.privileged

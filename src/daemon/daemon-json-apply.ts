@@ -6,6 +6,7 @@ import type { NetworkingOptions } from "#network/networking.ts";
 import { type DaemonSettings, readDaemonJson } from "./daemon-json.ts";
 import type { InstanceConfig } from "./instance-config.ts";
 import { networkingOptions } from "./node-options.ts";
+import { remappedRoot } from "./remapped-root.ts";
 
 /** The engine's part of the settings. */
 export function engineDefaultsOf(settings: DaemonSettings): EngineDefaults {
@@ -85,10 +86,12 @@ export function networkingOf(config: InstanceConfig, settings: DaemonSettings, s
 }
 
 /** Reads an instance's daemon.json and checks all that can be before a start. Throws `invalid`. */
-export function checkDaemonJson(config: InstanceConfig): DaemonSettings {
+export async function checkDaemonJson(config: InstanceConfig): Promise<DaemonSettings> {
   const settings = readDaemonJson(config);
   networkingOf(config, settings, "");
-  return settings;
+  if (settings.usernsRemap === undefined) return settings;
+  const { warnings } = await remappedRoot(settings.usernsRemap, { make: false });
+  return { ...settings, warnings: [...settings.warnings, ...warnings] };
 }
 
 /** The attributes of the `daemon reload` event, each as JSON, by dockerd's names. */

@@ -63,6 +63,7 @@ export const keysInForce = {
   "default-runtime": "string",
   features: "boolMap",
   init: "bool",
+  "userns-remap": "string",
 } as const satisfies Record<string, KeyShape>;
 
 export type KeyInForce = keyof typeof keysInForce;
@@ -129,10 +130,6 @@ export const keysRefused: Readonly<Record<string, Refusal>> = {
     why: "published ports are reachable from this machine without a proxy process",
   },
   "userland-proxy-path": { shape: "string", why: "there is no proxy process" },
-  "userns-remap": {
-    shape: "string",
-    why: "containers run in the machine's user namespace, and running them in another one is not implemented",
-  },
 };
 
 const goTypes: Record<KeyShape, string> = {

@@ -11,6 +11,7 @@ import { type NetworkSettings, networkSettings } from "./daemon-json-network.ts"
 import { checkInsecureRegistry, checkLabels, checkLogging, checkMirror, checkUlimits } from "./daemon-json-values.ts";
 import { jsonComplaint } from "./daemon-json-syntax.ts";
 import type { InstanceConfig } from "./instance-config.ts";
+import { checkRemapSyntax } from "./remapped-root.ts";
 
 /** What a daemon.json asks for, all defaults filled in. */
 export interface DaemonSettings {
@@ -42,6 +43,8 @@ export interface DaemonSettings {
   cgroupnsMode: string | undefined;
   defaultRuntime: string;
   init: boolean;
+  /** Whose subordinate ids containers get: `default`, `user`, `user:group`, `uid`, `uid:gid`. Undefined: nobody's. */
+  usernsRemap: string | undefined;
   /** For the log and `docker info`: what was read otherwise than it was written. */
   warnings: string[];
   /** As in the file, to tell what a reload would change. */
@@ -171,6 +174,8 @@ export function parseDaemonJson(text: string): DaemonSettings {
     tlskey: values.tlskey as string | undefined,
   });
   const group = (values.group as string | undefined) || undefined;
+  const usernsRemap = (values["userns-remap"] as string | undefined) || undefined;
+  if (usernsRemap !== undefined) checkRemapSyntax(usernsRemap);
   return {
     dataRoot: dataRoot(values, warnings),
     network: networkSettings(values),
@@ -205,6 +210,7 @@ export function parseDaemonJson(text: string): DaemonSettings {
       oneOf(values, "default-cgroupns-mode", ["host", "private"], "invalid default cgroup namespace: ") || undefined,
     defaultRuntime: oneOf(values, "default-runtime", ["runc"], "specified default runtime does not exist: ") || "runc",
     init: values.init === true,
+    usernsRemap,
     warnings,
     values,
   };

@@ -18,6 +18,7 @@ import { Networking } from "#network/networking.ts";
 import { HttpServer } from "#web/server.ts";
 import { advertisedAddress } from "./advertised-address.ts";
 import { watchControl } from "./control-watch.ts";
+import { remappedRoot } from "./remapped-root.ts";
 import { networkingOf, registryConfigOf } from "./daemon-json-apply.ts";
 import { LiveSettings } from "./daemon-json-live.ts";
 import { claimDataRoot, foreignDataRoots } from "./data-root.ts";
@@ -60,6 +61,9 @@ export async function startNode(
   const settings = new LiveSettings(config, setLogLevel);
   const { started } = settings;
   for (const warning of started.warnings) log.warn("The configuration has a warning.", { warning });
+  const { usernsRemap } = started;
+  const remapped = usernsRemap === undefined ? undefined : await remappedRoot(usernsRemap, { make: true });
+  for (const warning of remapped?.warnings ?? []) log.warn("The configuration has a warning.", { warning });
   const pki = await ensurePki(config);
   const dataRoot = claimDataRoot(config, started.dataRoot);
   for (const folder of [dataRoot, paths.kubelet, config.runDir]) mkdirSync(folder, { recursive: true, mode: 0o711 });
@@ -83,6 +87,7 @@ export async function startNode(
       nodeName: config.nodeName,
       version,
       defaults: settings.engineDefaults,
+      ...(remapped?.mapping === undefined ? {} : { remap: remapped.mapping }),
     },
     { log: log.with({ part: "engine" }), clock, runtime, images, networking, registry },
   );

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { ContainerCreateBody, EndpointSettings, HostConfig, MountSpec } from "#api/docker/container-types.ts";
 import type { Clock } from "#base/clock.ts";
 import { GantryError, hasCode } from "#base/errors.ts";
+import type { IdMapping } from "#base/id-mapping.ts";
 import { newContainerId, randomHex } from "#base/ids.ts";
 import { expectCgroupMove } from "#host/cgroup-moves.ts";
 import type { ImageService } from "#image/image-service.ts";
@@ -19,7 +20,7 @@ import {
 } from "./container.ts";
 import { storedLinks } from "./container-links.ts";
 import type { ContainerStore } from "./container-store.ts";
-import { validateCreate } from "./create-validation.ts";
+import { refuseBesideRemap, validateCreate } from "./create-validation.ts";
 import { discardUnsupported } from "./discarded-limits.ts";
 import type { EngineDefaults } from "./engine-options.ts";
 import type { EventLog } from "./event-log.ts";
@@ -42,12 +43,15 @@ export interface CreatorParts {
   lifecycle: Lifecycle;
   clock: Clock;
   defaults: EngineDefaults;
+  /** Of docker's containers; undefined: the machine's ids. */
+  remap: IdMapping | undefined;
 }
 
 /** What only pods' containers have. */
 export interface PodCreate {
   id?: string;
   pod: NonNullable<ContainerRecord["Gantry"]["pod"]>;
+  mapping?: IdMapping | undefined;
 }
 
 /** Makes containers from docker's create request: checked, merged with the image, its volumes made, its record written. */
@@ -67,7 +71,10 @@ export class ContainerCreator {
     // Most are started at once.
     expectCgroupMove();
     const name = wantedName === undefined || wantedName === "" ? undefined : checkName(wantedName);
+    const isPod = extra.pod !== undefined;
     const warnings = validateCreate(body);
+    if (!isPod && this.#parts.remap !== undefined) refuseBesideRemap(body.HostConfig ?? {});
+    const mapping = isPod ? extra.mapping : body.HostConfig?.UsernsMode === "host" ? undefined : this.#parts.remap;
     const host = this.#hostConfig(body.HostConfig ?? {}, body);
     warnings.push(...discardUnsupported(host));
     capabilitySet({ add: host.CapAdd ?? [], drop: host.CapDrop ?? [], privileged: host.Privileged === true });
@@ -75,7 +82,6 @@ export class ContainerCreator {
     const image = this.#image(body.Image ?? "");
     const config = mergeConfig(body, image?.config.config ?? {});
     const id = extra.id ?? newContainerId();
-    const isPod = extra.pod !== undefined;
     if (config.Hostname === "") {
       config.Hostname = host.NetworkMode === "host" || host.UTSMode === "host" ? hostname() : id.slice(0, 12);
     }
@@ -131,6 +137,7 @@ export class ContainerCreator {
           chain: [...(image?.chain ?? [])],
           endpoints: [],
           platform: "linux",
+          ...(mapping === undefined ? {} : { mapping }),
           ...(extra.pod === undefined ? {} : { pod: extra.pod }),
         },
       };
@@ -139,7 +146,7 @@ export class ContainerCreator {
       const [added, prepared] = await Promise.allSettled([
         store.add(container),
         (image === undefined ? Promise.resolve() : images.images.ensureUnpacked(image)).then(() =>
-          images.snapshots.prepare(id, record.Gantry.chain),
+          images.snapshots.prepare(id, record.Gantry.chain, { mapping }),
         ),
       ]);
       if (added.status === "rejected") throw added.reason;
@@ -147,7 +154,7 @@ export class ContainerCreator {
       const snapshot = prepared.value;
       for (const shown of mountedImages) {
         await images.images.ensureUnpacked(shown.image);
-        await images.snapshots.prepare(shown.id, shown.image.chain, { readOnly: true });
+        await images.snapshots.prepare(shown.id, shown.image.chain, { readOnly: true, mapping });
       }
       let rootfs: string | undefined;
       for (const mount of wanted) {
@@ -156,7 +163,7 @@ export class ContainerCreator {
         if (point.Type !== "volume" || mount.noCopy === true || point.CopyData === false) continue;
         // What a crash leaves half-copied is emptied, and the other parts of the volume are not this container's.
         if (point.Spec?.VolumeOptions?.Subpath) continue;
-        rootfs ??= images.snapshots.mount(snapshot);
+        rootfs ??= await images.snapshots.mount(snapshot);
         await this.#fill(container, point, rootfs);
       }
       if (rootfs !== undefined) images.snapshots.unmount(id);

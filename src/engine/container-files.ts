@@ -3,7 +3,9 @@ import { dirname } from "node:path";
 import type { FilesystemChange, PathStat } from "#api/docker/container-types.ts";
 import type { Clock } from "#base/clock.ts";
 import { GantryError } from "#base/errors.ts";
+import { type IdMapping, mappedRoot } from "#base/id-mapping.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
+import { asFileOwner } from "#host/file-credentials.ts";
 import { bindMount, unmount } from "#host/mount.ts";
 import { copyStat, exportTree } from "#image/copy-archive.ts";
 import type { ImageService } from "#image/image-service.ts";
@@ -57,7 +59,7 @@ export class ContainerFiles {
       if (count === 0) {
         const snapshot = await images.snapshots.get(container.id);
         if (snapshot === undefined) throw new GantryError("not-found", `No such container: ${container.id}`);
-        images.snapshots.mount(snapshot);
+        await images.snapshots.mount(snapshot);
         const points = Object.values(container.record.MountPoints);
         for (const point of points)
           if (point.Type === "volume") await volumes.acquire(point.Name as string, `files-${container.id}`);
@@ -66,7 +68,7 @@ export class ContainerFiles {
           const source = prepared.get(point.Destination) ?? point.Source;
           if (point.Type === "tmpfs" || !existsSync(source)) continue;
           const target = resolveInRoot(rootfs, point.Destination);
-          makeTarget(target, lstatSync(source).isDirectory());
+          makeTarget(target, lstatSync(source).isDirectory(), container);
           bindMount(source, target, { recursive: true, readOnly: !point.RW });
         }
         sources.unpin(container);
@@ -113,7 +115,7 @@ export class ContainerFiles {
     if (path === "") throw new GantryError("invalid", "missing path parameter");
     const { rootfs, done } = await this.#open(container);
     try {
-      const { stat, tar } = await copyOut({ rootfs, path, container: shown });
+      const { stat, tar } = await copyOut({ rootfs, path, container: shown, ...mapped(container) });
       this.#parts.lifecycle.emit(container, "archive-path");
       return { stat, tar: finishing(tar, done) };
     } catch (error) {
@@ -135,7 +137,7 @@ export class ContainerFiles {
         throw new GantryError("invalid", "container rootfs is marked read-only");
       }
       const user = options.copyUidGid === true ? resolveUser(rootfs, container.record.Config.User ?? "") : undefined;
-      await copyIn({ rootfs, path, container: shown }, tar, {
+      await copyIn({ rootfs, path, container: shown, ...mapped(container) }, tar, {
         ...(options.noOverwriteDirNonDir === undefined ? {} : { noOverwriteDirNonDir: options.noOverwriteDirNonDir }),
         ...(user === undefined ? {} : { owner: { uid: user.uid, gid: user.gid } }),
       });
@@ -158,9 +160,9 @@ export class ContainerFiles {
     const snapshot = await images.snapshots.get(container.id);
     if (snapshot === undefined) throw new GantryError("not-found", `No such container: ${container.id}`);
     const wasRunning = container.isRunning;
-    const rootfs = images.snapshots.mount(snapshot);
+    const rootfs = await images.snapshots.mount(snapshot);
     lifecycle.emit(container, "export");
-    return finishing(exportTree(rootfs), async () => {
+    return finishing(exportTree(rootfs, container.mapping), async () => {
       if (!wasRunning && !container.isRunning) images.snapshots.unmount(container.id);
     });
   }
@@ -223,15 +225,15 @@ function withoutEmpty(config: object): object {
   );
 }
 
-function makeTarget(target: string, isFolder: boolean): void {
+function makeTarget(target: string, isFolder: boolean, { mapping }: Container): void {
   if (existsSync(target)) return;
-  if (isFolder) {
-    mkdirSync(target, { recursive: true });
-    return;
-  }
-  mkdirSync(dirname(target), { recursive: true });
-  writeFileSync(target, "");
+  asFileOwner(mapping === undefined ? { uid: 0, gid: 0 } : mappedRoot(mapping), () => {
+    mkdirSync(isFolder ? target : dirname(target), { recursive: true });
+    if (!isFolder) writeFileSync(target, "");
+  });
 }
+
+const mapped = ({ mapping }: Container): { mapping?: IdMapping } => (mapping === undefined ? {} : { mapping });
 
 function isInWritableMount(container: Container, path: string): boolean {
   return Object.values(container.record.MountPoints).some(

@@ -2,9 +2,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EndpointSettings, NetworkSettings } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
+import type { IdMapping } from "#base/id-mapping.ts";
 import { apply, setLink } from "#host/links.ts";
 import { NetlinkSocket } from "#host/netlink-socket.ts";
 import { createNetworkNamespace, inNetworkNamespace, removeNetworkNamespace } from "#host/network-namespace.ts";
+import { pinOwnedNamespaces } from "#host/user-namespace.ts";
 import { formatHosts, type HostsEntry } from "#network/hosts-file.ts";
 import type { Endpoint } from "#network/network-types.ts";
 import type { Networks } from "#network/networks.ts";
@@ -55,8 +57,14 @@ export class ContainerNetwork {
     return join(this.#runDir, "netns", id);
   }
 
-  /** The network namespace that the container's process gets: one that is made, another container's, or the machine's. */
-  async prepare(container: Container): Promise<{ path: string | undefined; isOwn: boolean }> {
+  /**
+   * The network namespace that the container's process gets: one that is made, another container's, or the machine's.
+   * One that is made belongs to the user namespace `owner`, which is made with it where it has a mapping.
+   */
+  async prepare(
+    container: Container,
+    owner?: { path: string; mapping?: IdMapping },
+  ): Promise<{ path: string | undefined; isOwn: boolean }> {
     const mode = container.hostConfig.NetworkMode ?? "bridge";
     if (mode === "host") return { path: undefined, isOwn: false };
     if (mode.startsWith("container:")) {
@@ -72,7 +80,9 @@ export class ContainerNetwork {
     }
     const path = this.netnsPath(container.id);
     removeNetworkNamespace(path);
-    createNetworkNamespace(path);
+    if (owner === undefined) createNetworkNamespace(path);
+    else if (owner.mapping === undefined) await pinOwnedNamespaces({ path: owner.path }, { net: path });
+    else await pinOwnedNamespaces({ mapping: owner.mapping }, { user: owner.path, net: path });
     if (mode === "none" || container.record.Config.NetworkDisabled === true) await loopbackUp(path);
     return { path, isOwn: true };
   }

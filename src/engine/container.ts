@@ -8,6 +8,7 @@ import type {
   NetworkSettings,
 } from "#api/docker/container-types.ts";
 import { Emitter } from "#base/emitter.ts";
+import type { IdMapping } from "#base/id-mapping.ts";
 import type { Endpoint } from "#network/network-types.ts";
 import type { ExecSession } from "./exec-session.ts";
 import type { HealthMonitor } from "./health-monitor.ts";
@@ -33,6 +34,8 @@ export interface GantryRecord {
   /** What was connected last, for recovery. */
   endpoints: Endpoint[];
   platform: string;
+  /** Of the container's user namespace, from its creation on; absent for the machine's. */
+  mapping?: IdMapping;
   pod?: {
     sandboxId: string;
     logPath: string;
@@ -121,6 +124,11 @@ export class Container {
   /** Has a process: not so while it waits for its restart. */
   get isRunning(): boolean {
     return this.record.State.Running && !this.record.State.Restarting;
+  }
+
+  /** The ids of its user namespace; undefined in the machine's. */
+  get mapping(): IdMapping | undefined {
+    return this.record.Gantry.mapping;
   }
 
   get isPod(): boolean {

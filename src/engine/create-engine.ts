@@ -6,8 +6,10 @@ import type { ContainerRuntimePort } from "#api/container-runtime.ts";
 import { type Clock, systemClock } from "#base/clock.ts";
 import { errorMessage } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
+import { mappedRoot } from "#base/id-mapping.ts";
 import { TaskGroup } from "#base/task-group.ts";
 import { removeNetworkNamespace } from "#host/network-namespace.ts";
+import { unpinNamespace } from "#host/user-namespace.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { Networking } from "#network/networking.ts";
 import { VolumeStore } from "#volume/volume-store.ts";
@@ -58,6 +60,7 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
     root: join(options.root, "volumes"),
     users: volumeUsers(store),
     now: () => clock.now(),
+    ...(options.remap === undefined ? {} : { owner: mappedRoot(options.remap) }),
   });
   const { networks } = networking;
   const network = new ContainerNetwork({ runDir: options.runDir, dns: defaults.dns }, { networks, store });
@@ -67,11 +70,12 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
   );
   const sources = new MountSources(join(options.runDir, "mount-sources"), images.snapshots);
   const launcher = new Launcher(
-    { cgroupParent: options.cgroupParent, defaults },
+    { cgroupParent: options.cgroupParent, runDir: options.runDir, defaults },
     { store, runtime, images, volumes, network, sources, sandbox: (id) => sandboxes.join(id) },
   );
   const lifecycle = new Lifecycle({ log, clock, tasks, store, runtime, images, volumes, events, launcher });
-  const creator = new ContainerCreator({ store, images, volumes, networks, events, lifecycle, clock, defaults });
+  const { remap } = options;
+  const creator = new ContainerCreator({ store, images, volumes, networks, events, lifecycle, clock, defaults, remap });
   const files = new ContainerFiles({ images, volumes, lifecycle, launcher, sources, events, clock });
   const execs = new ExecApi({ store, lifecycle, launcher, runtime, clock, tasks });
   const system = { store, images, volumes, runtime, clock };
@@ -128,9 +132,10 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
 
   async function start(): Promise<void> {
     await mkdir(options.root, { recursive: true, mode: 0o711 });
-    await mkdir(join(options.runDir, "netns"), { recursive: true, mode: 0o711 });
+    for (const name of ["netns", "userns"]) await mkdir(join(options.runDir, name), { recursive: true, mode: 0o711 });
     sources.start();
     await Promise.all([images.start(), volumes.start(), store.load(), sandboxStore.load()]);
+    if (remap !== undefined) await images.snapshots.checkMapping(remap);
     await sandboxes.recover();
     const living = new Set<Container>();
     await Promise.all(
@@ -218,6 +223,8 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
     for (const name of readdirSync(join(options.runDir, "netns"))) {
       if (!ids.has(name)) removeNetworkNamespace(join(options.runDir, "netns", name));
     }
+    for (const name of readdirSync(join(options.runDir, "userns")))
+      if (!ids.has(name)) unpinNamespace(join(options.runDir, "userns", name));
   }
 
   return {

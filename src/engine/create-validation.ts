@@ -287,6 +287,18 @@ function validateModes(body: ContainerCreateBody, host: HostConfig): void {
   }
 }
 
+/** What a container in a user namespace of its own cannot have. Throws docker's sentences. */
+export function refuseBesideRemap(host: HostConfig): void {
+  if (host.UsernsMode === "host") return;
+  if (host.Privileged === true)
+    throw invalid(
+      "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged mode",
+    );
+  if (host.NetworkMode === "host")
+    throw invalid("cannot share the host's network namespace when user namespaces are enabled");
+  if (host.PidMode === "host") throw invalid("cannot share the host PID namespace when user namespaces are enabled");
+}
+
 function validatePorts(body: ContainerCreateBody, host: HostConfig): void {
   for (const key of Object.keys(body.ExposedPorts ?? {})) parsePortKey(key);
   for (const [key, bindings] of Object.entries(host.PortBindings ?? {})) {

@@ -1,4 +1,5 @@
 import type { Ulimit } from "#api/docker/container-types.ts";
+import type { IdMapping } from "#base/id-mapping.ts";
 import { cgroupVersion } from "#host/cgroup.ts";
 
 /** What `daemon.json` may set for every container. Read at each use: whoever gives the object may change it. */
@@ -54,4 +55,6 @@ export interface EngineOptions {
   nodeName: string;
   version: string;
   defaults?: EngineDefaults;
+  /** Docker's containers run in user namespaces with these ids, unless they ask for the machine's (`userns-remap`). */
+  remap?: IdMapping;
 }

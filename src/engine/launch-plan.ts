@@ -2,6 +2,8 @@ import { lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from "node:
 import { join } from "node:path";
 import type { HostConfig } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
+import { mappedRoot } from "#base/id-mapping.ts";
+import { asFileOwner } from "#host/file-credentials.ts";
 import { canSetMountAttributes, mountOf } from "#host/mount.ts";
 import { capabilitySet } from "./capabilities.ts";
 import type { Container, StoredMountPoint } from "./container.ts";
@@ -277,7 +279,8 @@ function makeWorkingFolder(rootfs: string, container: Container): void {
   if (folder === undefined || folder === "" || folder === "/") return;
   const path = resolveInRoot(rootfs, folder);
   const stats = lstatSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) mkdirSync(path, { recursive: true, mode: 0o755 });
+  const owner = container.mapping === undefined ? { uid: 0, gid: 0 } : mappedRoot(container.mapping);
+  if (stats === undefined) asFileOwner(owner, () => mkdirSync(path, { recursive: true, mode: 0o755 }));
   else if (!stats.isDirectory()) {
     throw new GantryError("invalid", `Cannot mkdir: ${folder} is not a directory`);
   }

@@ -1,10 +1,12 @@
-import { writeFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { statSync, writeFileSync } from "node:fs";
+import { chown, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ContainerRuntimePort, NamespacePlan } from "#api/container-runtime.ts";
 import { GantryError } from "#base/errors.ts";
+import { type IdMapping, isSameMapping, mappedRoot } from "#base/id-mapping.ts";
 import { expectCgroupMove } from "#host/cgroup-moves.ts";
 import { mount, unmount } from "#host/mount.ts";
+import { unpinNamespace } from "#host/user-namespace.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { VolumeStore } from "#volume/volume-store.ts";
 import { appArmorProfile } from "./apparmor.ts";
@@ -19,6 +21,8 @@ import { openingLogPlan } from "./log-plan.ts";
 import type { MountSources } from "./mount-sources.ts";
 
 export interface LauncherOptions {
+  /** User namespaces are pinned below, in `userns`. */
+  runDir: string;
   cgroupParent: string;
   defaults: EngineDefaults;
 }
@@ -41,7 +45,21 @@ export interface LauncherParts {
   sandbox: (sandboxId: string) => SandboxJoin;
 }
 
+/** Where a user namespace is, and who makes it: with a mapping, the one that needs a namespace in it first. */
+interface UserNamespaceChoice {
+  owner: { path: string; mapping?: IdMapping };
+  plan: NonNullable<NamespacePlan["user"]>;
+}
+
 const mebibyte = 1024 * 1024;
+const noMapping: IdMapping = { uids: [], gids: [] };
+
+const namespaceOf = (container: Container): string => `/proc/${container.state.Pid}/ns/user`;
+
+function isSameNamespace(left: string, right: string): boolean {
+  const [one, other] = [left, right].map((path) => statSync(path, { throwIfNoEntry: false }));
+  return one !== undefined && other !== undefined && one.ino === other.ino;
+}
 
 /** Puts a container's process into its surroundings, and takes these away again. Knows nothing of states. */
 export class Launcher {
@@ -75,7 +93,7 @@ export class Launcher {
       openStdin: OpenStdin === true,
       stdinOnce: StdinOnce === true,
     });
-    const rootfs = images.snapshots.mount(snapshot, { passing: hostConfig.AutoRemove === true });
+    const rootfs = await images.snapshots.mount(snapshot, { passing: hostConfig.AutoRemove === true });
     for (const point of Object.values(record.MountPoints)) {
       if (point.Type === "volume") await volumes.acquire(point.Name as string, container.id);
       else if (point.Type === "bind") await makeBindSource(point);
@@ -92,6 +110,7 @@ export class Launcher {
       writeFileSync(record.HostnamePath, `${record.Config.Hostname}\n`);
       writeFileSync(record.HostsPath, "");
       writeFileSync(record.ResolvConfPath, network.resolvConf(container));
+      await this.#own(container, record.HostnamePath, record.HostsPath, record.ResolvConfPath);
     }
     record.AppArmorProfile = appArmorProfile(hostConfig, sandboxId !== undefined);
     const plan = launchPlan({
@@ -128,6 +147,13 @@ export class Launcher {
     return created.value;
   }
 
+  /** What is made for a container belongs to its root. */
+  async #own({ mapping }: Container, ...paths: string[]): Promise<void> {
+    if (mapping === undefined) return;
+    const { uid, gid } = mappedRoot(mapping);
+    await Promise.all(paths.map((path) => chown(path, uid, gid)));
+  }
+
   #joinSandbox(container: Container, sandboxId: string): SandboxJoin {
     const sandbox = this.#parts.sandbox(sandboxId);
     const own = container.record.Gantry.pod?.pidNamespace;
@@ -152,7 +178,8 @@ export class Launcher {
   /** The namespaces of a docker container, by its modes. */
   async #join(container: Container): Promise<SandboxJoin> {
     const { hostConfig } = container;
-    const { path } = await this.#parts.network.prepare(container);
+    const user = this.#userNamespace(container);
+    const { path } = await this.#parts.network.prepare(container, user?.owner);
     const of = (mode: string, what: string): { kind: "path"; path: string; id: string } => {
       const other = this.#parts.store.resolve(mode.slice("container:".length));
       if (!other.isRunning)
@@ -183,8 +210,45 @@ export class Launcher {
         ipc: ipc === "host" ? { kind: "host" } : (ipcOther ?? { kind: "new" }),
         uts: hostConfig.UTSMode === "host" ? { kind: "host" } : { kind: "new" },
         cgroup: cgroupNamespace(container),
+        ...(user === undefined ? {} : { user: user.plan }),
       },
     };
+  }
+
+  #userNamespacePath(id: string): string {
+    return join(this.#options.runDir, "userns", id);
+  }
+
+  /**
+   * A user namespace of its own, which is yet to be made, or that of the container whose namespaces it joins: they
+   * belong to it. Throws `conflict` where that one's ids are others.
+   */
+  #userNamespace(container: Container): UserNamespaceChoice | undefined {
+    const { hostConfig, mapping } = container;
+    const modes = [hostConfig.NetworkMode, hostConfig.IpcMode, hostConfig.PidMode].map((mode) => mode ?? "");
+    const joined = modes.filter((mode) => mode.startsWith("container:"));
+    const others = joined.map((mode) => this.#parts.store.resolve(mode.slice("container:".length)));
+    for (const other of others) {
+      if (mapping === undefined ? other.mapping === undefined : isSameMapping(mapping, other.mapping ?? noMapping))
+        continue;
+      throw new GantryError(
+        "conflict",
+        `cannot join the namespaces of container ${other.id}: it runs in another user namespace. Give both containers the same --userns.`,
+      );
+    }
+    if (mapping === undefined) return undefined;
+    const [first] = others;
+    if (first === undefined) {
+      const path = this.#userNamespacePath(container.id);
+      return { owner: { path, mapping }, plan: { path, mapping } };
+    }
+    const path = namespaceOf(first);
+    if (others.some((other) => namespaceOf(other) !== path && !isSameNamespace(namespaceOf(other), path)))
+      throw new GantryError(
+        "conflict",
+        "cannot join the namespaces of several containers: each has its own user namespace",
+      );
+    return { owner: { path }, plan: { path, mapping } };
   }
 
   #shmPath(id: string): string {
@@ -197,6 +261,7 @@ export class Launcher {
     while (unmount(path)) continue;
     const size = container.hostConfig.ShmSize || 64 * mebibyte;
     mount({ source: "shm", target: path, type: "tmpfs", flags: 2 | 4 | 8, data: `mode=1777,size=${size}` });
+    await this.#own(container, path);
     return path;
   }
 
@@ -207,6 +272,7 @@ export class Launcher {
   async letGo(container: Container): Promise<void> {
     for (const exec of container.execs.values()) exec.containerEnded();
     await this.#parts.network.release(container);
+    if (container.mapping !== undefined) unpinNamespace(this.#userNamespacePath(container.id));
     if (container.hostConfig.IpcMode === "shareable") while (unmount(this.#shmPath(container.id))) continue;
   }
 
@@ -216,6 +282,7 @@ export class Launcher {
     const isPod = container.isPod;
     for (const exec of container.execs.values()) exec.containerEnded();
     await Promise.all([runtime.delete(container.id), isPod ? undefined : network.release(container)]);
+    if (!isPod && container.mapping !== undefined) unpinNamespace(this.#userNamespacePath(container.id));
     await images.snapshots.unmountLater(container.id);
     sources.release(container);
     if (container.hostConfig.IpcMode === "shareable") while (unmount(this.#shmPath(container.id))) continue;

@@ -156,6 +156,7 @@ export async function systemInfo(
     SecurityOptions: [
       ...(facts.apparmor ? ["name=apparmor"] : []),
       "name=seccomp,profile=builtin",
+      ...(options.remap === undefined ? [] : ["name=userns"]),
       ...(existsSync("/proc/self/ns/cgroup") ? ["name=cgroupns"] : []),
     ],
     ProductLicense: "",

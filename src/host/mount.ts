@@ -1,6 +1,7 @@
 import { lstatSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { GantryError } from "#base/errors.ts";
+import { closeFd } from "./descriptors.ts";
 import {
   type Path,
   bind,
@@ -134,6 +135,39 @@ export async function unmountFileSystem(path: string): Promise<void> {
   for (let count = 0; count < highestStack && isMountPoint(path); count++) {
     // When the thread could not do it, this tells why.
     if ((await umountInThread(cString(path), detach)) !== 0) unmount(path);
+  }
+}
+
+/** AT_EMPTY_PATH: the descriptor itself is meant. */
+const itself = 0x1000;
+const idmapAttribute = 0x100000n;
+
+/**
+ * Makes `target` show what `source` shows with other owners: the ids on disk are ids of the user namespace, seen from
+ * the machine (mount_setattr(2), MOUNT_ATTR_IDMAP). Mounts below are left out unless `recursive`, and then all of
+ * them must take it. Throws with errno EINVAL where a file system cannot, ENOSYS before Linux 5.12.
+ */
+export function idmappedMount(
+  source: string,
+  target: string,
+  userNamespace: number,
+  { recursive = false }: { recursive?: boolean } = {},
+): void {
+  const tree = cloneMount(source, recursive);
+  try {
+    const attributes = Buffer.alloc(32);
+    attributes.writeBigUInt64LE(idmapAttribute, 0);
+    attributes.writeBigUInt64LE(BigInt(mountFlags.private), 16);
+    attributes.writeBigUInt64LE(BigInt(userNamespace), 24);
+    const flags = itself | (recursive ? openTree.recursive : 0);
+    check(
+      rawSyscall(syscallNumbers.mountSetattr, "lplpl", tree, cString(""), flags, attributes, attributes.length),
+      "mount_setattr",
+      { path: source },
+    );
+    attachMount(tree, target);
+  } finally {
+    closeFd(tree);
   }
 }
 

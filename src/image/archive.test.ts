@@ -188,7 +188,7 @@ test("layers in xz and bzip2, and sparse ones, are loaded, and pushed on in a fo
       assert.equal(loaded?.image.id, digestOf(Buffer.from(config)));
       const [layer] = loaded.image.layers;
       assert.deepEqual([layer?.mediaType, layer?.digest], [mediaTypes.layer, digestOf(plain)]);
-      const root = service.snapshots.mount(await service.snapshots.prepare("c", loaded.image.chain));
+      const root = await service.snapshots.mount(await service.snapshots.prepare("c", loaded.image.chain));
       assert.equal(readFileSync(join(root, "file"), "utf8").replaceAll("\0", ""), `${program}end`);
     });
   }

@@ -2,6 +2,7 @@ import { type Stats, lstatSync, readlinkSync } from "node:fs";
 import { basename, normalize, posix } from "node:path";
 import type { PathStat } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
+import type { IdMapping } from "#base/id-mapping.ts";
 import { RootedPaths, partsOf } from "#host/rooted-path.ts";
 import { archiveTree } from "./tree-archive.ts";
 import { Unpacker } from "./unpack.ts";
@@ -41,6 +42,8 @@ export interface CopyPlace {
   path: string;
   /** The container as the user named it, for errors. */
   container: string;
+  /** Of the container's user namespace, where it has one: files are seen here with the ids outside. */
+  mapping?: IdMapping;
 }
 
 interface Found {
@@ -103,8 +106,11 @@ export function copyOut(
   const found = find(place);
   const stat = statOf(place, found);
   const rootName = place.path.endsWith("/.") || place.path === "." ? "." : stat.name;
-  return { stat, tar: archiveTree(found.absolute, { kind: "plain", rootName, ...options }) };
+  return { stat, tar: archiveTree(found.absolute, { kind: "plain", rootName, ...options, ...mappingOf(place) }) };
 }
+
+const mappingOf = ({ mapping }: { mapping?: IdMapping | undefined }): { mapping?: IdMapping } =>
+  mapping === undefined ? {} : { mapping };
 
 export interface CopyInOptions {
   /** A folder never replaces a file, nor a file a folder. */
@@ -134,6 +140,7 @@ export async function copyIn(
     base,
     ...(options.noOverwriteDirNonDir ? { keepKinds: true } : {}),
     ...(options.owner === undefined ? {} : { owner: options.owner }),
+    ...mappingOf(place),
   });
   try {
     for await (const chunk of tar) unpacker.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
@@ -144,6 +151,6 @@ export async function copyIn(
 }
 
 /** The whole file system of a container as a tar archive (`docker export`), names relative to its root. */
-export function exportTree(rootfs: string): AsyncGenerator<Buffer> {
-  return archiveTree(rootfs, { kind: "plain" });
+export function exportTree(rootfs: string, mapping?: IdMapping): AsyncGenerator<Buffer> {
+  return archiveTree(rootfs, { kind: "plain", ...mappingOf({ mapping }) });
 }

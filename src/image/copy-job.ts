@@ -1,6 +1,8 @@
 import type { MessagePort } from "node:worker_threads";
 import type { PathStat } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
+import { mappedRoot } from "#base/id-mapping.ts";
+import { becomeFileOwner } from "#host/file-credentials.ts";
 import { enterRootInThread } from "#host/thread-root.ts";
 import { type CopyInOptions, type CopyPlace, copyIn, copyOut } from "./copy-archive.ts";
 
@@ -35,6 +37,8 @@ export async function runCopyJob(job: CopyJob, port: MessagePort): Promise<void>
   };
   try {
     enterRootInThread(job.place.rootfs);
+    // Files are made by this thread alone, so it may stay the container's root.
+    if (job.place.mapping !== undefined) becomeFileOwner(mappedRoot(job.place.mapping));
     const place = { ...job.place, rootfs: "/" };
     if (job.direction === "out") {
       const { stat, tar } = copyOut(place, { blocking: true });

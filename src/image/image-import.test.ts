@@ -76,7 +76,7 @@ test("an imported root file system becomes a container, and its changes an image
     );
     assert.deepEqual(imported.config.config, { Cmd: ["/bin/sh", "-c", "sh"] });
     assert.equal(imported.config.history?.[0]?.comment, "Imported from -");
-    const merged = service.snapshots.mount(await service.snapshots.prepare("c1", imported.chain));
+    const merged = await service.snapshots.mount(await service.snapshots.prepare("c1", imported.chain));
     const unchanged = await commitImage(service, { snapshotId: "c1", base: imported, config: {}, createdBy: "sh" });
     assert.deepEqual(unchanged.chain, imported.chain);
     writeFileSync(join(merged, "file"), "two");
@@ -93,7 +93,7 @@ test("an imported root file system becomes a container, and its changes an image
     assert.equal(made.parent, imported.id);
     assert.equal(made.chain.length, 2);
     assert.deepEqual(made.config.history?.[1]?.comment, "c");
-    const again = service.snapshots.mount(await service.snapshots.prepare("c2", made.chain));
+    const again = await service.snapshots.mount(await service.snapshots.prepare("c2", made.chain));
     assert.equal(readFileSync(join(again, "file"), "utf8"), "two");
   } finally {
     for (const id of await service.snapshots.list()) await service.snapshots.remove(id);

@@ -59,8 +59,8 @@ test("a snapshot shows the image's files and keeps what is written to itself", a
     await service.ensureHello();
     const image = service.images.resolve("gantry/hello");
     const snapshot = await service.snapshots.prepare("c1", image.chain);
-    const merged = service.snapshots.mount(snapshot);
-    assert.equal(service.snapshots.mount(snapshot), merged);
+    const merged = await service.snapshots.mount(snapshot);
+    assert.equal(await service.snapshots.mount(snapshot), merged);
     assert.ok(lstatSync(join(merged, "bin/sh")).isSymbolicLink());
     assert.equal(lstatSync(join(merged, "tmp")).mode & 0o7777, 0o1777);
     writeFileSync(join(merged, "new"), "12345");
@@ -75,7 +75,7 @@ test("what passes with the machine's next start is never synced, and can be moun
     await service.ensureHello();
     const snapshot = await service.snapshots.prepare("c1", service.images.resolve("gantry/hello").chain);
     for (const text of ["once", "again"]) {
-      const merged = service.snapshots.mount(snapshot, { passing: true });
+      const merged = await service.snapshots.mount(snapshot, { passing: true });
       const mounted = readFileSync("/proc/mounts", "utf8")
         .split("\n")
         .find((line) => line.split(" ")[1] === merged);
@@ -83,7 +83,7 @@ test("what passes with the machine's next start is never synced, and can be moun
       writeFileSync(join(merged, text), text);
       await service.snapshots.unmountLater("c1");
     }
-    const merged = service.snapshots.mount(snapshot);
+    const merged = await service.snapshots.mount(snapshot);
     assert.equal(readFileSync(join(merged, "once"), "utf8"), "once");
     await service.snapshots.remove("c1");
     assert.equal(existsSync(merged), false);
@@ -111,7 +111,7 @@ test("whiteouts and opaque folders hide what is below", async () => {
       config: config([below.diffId, above.diffId]),
       layers: [below.blob, above.blob],
     });
-    const merged = service.snapshots.mount(await service.snapshots.prepare("c1", image.chain));
+    const merged = await service.snapshots.mount(await service.snapshots.prepare("c1", image.chain));
     assert.deepEqual(readdirSync(join(merged, "a")), []);
     assert.deepEqual(readdirSync(join(merged, "b")), ["three"]);
   });
@@ -126,7 +126,7 @@ test("an image of 127 layers can be mounted", async () => {
       config: config(layers.map((layer) => layer.diffId)),
       layers: layers.map((layer) => layer.blob),
     });
-    const merged = service.snapshots.mount(await service.snapshots.prepare("c1", image.chain));
+    const merged = await service.snapshots.mount(await service.snapshots.prepare("c1", image.chain));
     assert.equal(readdirSync(merged).filter((name) => name.startsWith("f")).length, 127);
     assert.equal(readFileSync(join(merged, "f126"), "utf8"), "126");
   });
@@ -219,7 +219,7 @@ test("a container's changes are listed as docker does, and its layer holds them 
       encodeEntry({ name: "e/two", type: "file" }),
     );
     const image = await service.images.create({ config: config([below.diffId]), layers: [below.blob] });
-    const merged = service.snapshots.mount(await service.snapshots.prepare("c1", image.chain));
+    const merged = await service.snapshots.mount(await service.snapshots.prepare("c1", image.chain));
     assert.deepEqual(await service.snapshots.changes("c1"), []);
     execFileSync(
       "sh",
@@ -239,7 +239,7 @@ test("a container's changes are listed as docker does, and its layer holds them 
       layers: [below.blob, { mediaType: mediaTypes.layer, ...layer }],
       parent: image.id,
     });
-    const again = service.snapshots.mount(await service.snapshots.prepare("c2", committed.chain));
+    const again = await service.snapshots.mount(await service.snapshots.prepare("c2", committed.chain));
     assert.deepEqual(readdirSync(join(again, "d")), ["kept"]);
     assert.deepEqual(readdirSync(join(again, "e")), ["two"]);
     assert.equal(lstatSync(join(again, "n/hard")).ino, lstatSync(join(again, "d/kept")).ino);

@@ -42,6 +42,7 @@ export class ImageService {
   }
 
   async stop(): Promise<void> {
+    this.snapshots.close();
     await this.layers.close();
     await this.#pool.close();
   }

@@ -1,12 +1,16 @@
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { lstat, mkdir, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { chownSync, existsSync, mkdirSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { lstat, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { release } from "node:os";
+import { dirname, join, relative } from "node:path";
 import type { FilesystemChange } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
+import { type FileOwner, type IdMapping, mappedRoot } from "#base/id-mapping.ts";
+import { asFileOwner } from "#host/file-credentials.ts";
 import { readJson, removeFolder } from "#host/files.ts";
 import { errnoOf } from "#host/libc.ts";
-import { bindMount, isMounted, isMountPoint, mount, unmount, unmountFileSystem } from "#host/mount.ts";
-import type { LayerStore } from "./layer-store.ts";
+import { bindMount, idmappedMount, isMounted, isMountPoint, mount, unmount, unmountFileSystem } from "#host/mount.ts";
+import { UserNamespaces } from "#host/user-namespace.ts";
+import type { Layer, LayerStore } from "./layer-store.ts";
 import { overlayChanges } from "./overlay-changes.ts";
 import { archiveTree } from "./tree-archive.ts";
 
@@ -17,6 +21,8 @@ export interface Snapshot {
   chain: string[];
   /** Shows an image as it is: nothing is written, and nothing of a container's is in it. */
   readOnly?: boolean;
+  /** Whose ids it shows when it is mounted. On disk there are always those inside. Absent: the machine's. */
+  mapping?: IdMapping;
 }
 
 export interface SnapshotPaths {
@@ -47,12 +53,43 @@ function mountVolatile(target: string, data: string): boolean {
   }
 }
 
+function cannotMap(why: string, cause: unknown): GantryError {
+  return new GantryError(
+    "unsupported",
+    `This machine cannot run containers in user namespaces: ${why}. That takes Linux 5.19 or newer (this is ${release()}) and a data root on ext4, XFS or Btrfs.`,
+    { cause },
+  );
+}
+
+/** The root of containers has to get to their files. Throws `invalid` in dockerd's words. */
+function requireWay(folder: string, { uid, gid }: FileOwner): void {
+  for (let at = folder; at !== "/"; at = dirname(at)) {
+    const { mode, uid: owner, gid: group } = statSync(at);
+    const shift = owner === uid ? 6 : group === gid ? 3 : 0;
+    if (((mode >> shift) & 1) === 1) continue;
+    throw new GantryError(
+      "invalid",
+      `a subdirectory in your graphroot path (${folder}) restricts access to the remapped root uid/gid; please fix by allowing 'o+x' permissions on existing directories: chmod o+x ${at}`,
+    );
+  }
+}
+
+function mapIds(source: string, target: string, namespace: number): void {
+  try {
+    idmappedMount(source, target, namespace);
+  } catch (cause) {
+    throw cannotMap(`${source} cannot be mounted with mapped ids`, cause);
+  }
+}
+
 /**
  * Writable overlays on top of layers, one for each container (or build step, or volume copy): a folder with
  * `diff`, `work` and `merged`.
  */
 export class Snapshots {
   readonly root: string;
+  /** Holds this folder, the layers and the lowest layer. */
+  readonly #base: string;
   readonly #layers: LayerStore;
   /** Which layers each snapshot stands on: told from the snapshots themselves, never stored. */
   readonly #chains = new Map<string, readonly string[]>();
@@ -62,11 +99,13 @@ export class Snapshots {
    * made in the writable layer, and show up in `docker diff` and in committed images.
    */
   readonly #initLayer: string;
+  readonly #userNamespaces = new UserNamespaces();
 
   constructor(root: string, layers: LayerStore) {
     this.root = root;
     this.#layers = layers;
-    this.#initLayer = join(root, "../init");
+    this.#base = dirname(root);
+    this.#initLayer = join(this.#base, "init");
   }
 
   async start(): Promise<void> {
@@ -107,17 +146,18 @@ export class Snapshots {
     return readJson<Snapshot>(join(this.root, id, "snapshot.json"));
   }
 
+  #layer(snapshot: Snapshot, chainId: string): Layer {
+    const layer = this.#layers.get(chainId);
+    if (layer !== undefined) return layer;
+    throw new GantryError(
+      "internal",
+      `The layer ${chainId} of ${snapshot.id} is missing. Pull or load its image again.`,
+    );
+  }
+
   paths(snapshot: Snapshot): SnapshotPaths {
     const folder = join(this.root, snapshot.id);
-    const lower = snapshot.chain.map((chainId) => {
-      const layer = this.#layers.get(chainId);
-      if (layer === undefined)
-        throw new GantryError(
-          "internal",
-          `The layer ${chainId} of ${snapshot.id} is missing. Pull or load its image again.`,
-        );
-      return this.#layers.diffPath(layer);
-    });
+    const lower = snapshot.chain.map((chainId) => this.#layers.diffPath(this.#layer(snapshot, chainId)));
     return {
       upper: join(folder, "diff"),
       work: join(folder, "work"),
@@ -127,8 +167,17 @@ export class Snapshots {
   }
 
   /** Makes the folders of a new snapshot. The chain is what is below the writable layer, from the bottom up. */
-  async prepare(id: string, chain: readonly string[], options: { readOnly?: boolean } = {}): Promise<Snapshot> {
-    const snapshot: Snapshot = { id, chain: [...chain], ...(options.readOnly === true ? { readOnly: true } : {}) };
+  async prepare(
+    id: string,
+    chain: readonly string[],
+    { readOnly, mapping }: { readOnly?: boolean; mapping?: IdMapping | undefined } = {},
+  ): Promise<Snapshot> {
+    const snapshot: Snapshot = {
+      id,
+      chain: [...chain],
+      ...(readOnly === true ? { readOnly } : {}),
+      ...(mapping === undefined ? {} : { mapping }),
+    };
     for (const chainId of chain)
       if (this.#layers.get(chainId) === undefined)
         throw new GantryError("not-found", `The layer ${chainId} is missing. Pull or load the image again.`);
@@ -139,6 +188,8 @@ export class Snapshots {
     mkdirSync(temporary, { mode: 0o710 });
     for (const name of ["diff", "work", "merged"])
       mkdirSync(join(temporary, name), { mode: name === "work" ? 0o700 : 0o755 });
+    // Its root has to get through to `merged`; nobody else has.
+    if (mapping !== undefined) chownSync(temporary, 0, mappedRoot(mapping).gid);
     writeFileSync(join(temporary, "snapshot.json"), JSON.stringify(snapshot), { mode: 0o644 });
     renameSync(temporary, join(this.root, id));
     return snapshot;
@@ -146,57 +197,112 @@ export class Snapshots {
 
   /**
    * Mounts a snapshot and returns where. Safe to repeat. With `passing` nothing of it shall outlive the machine's next
-   * start: the kernel then spares the disk a sync of all when it is unmounted.
+   * start: the kernel then spares the disk a sync of all when it is unmounted. Throws `unsupported` where the machine
+   * cannot map its ids.
    */
-  mount(snapshot: Snapshot, options: { passing?: boolean } = {}): string {
-    const { upper, work, merged } = this.paths(snapshot);
+  async mount(snapshot: Snapshot, options: { passing?: boolean } = {}): Promise<string> {
+    const { merged } = this.paths(snapshot);
     // There is nothing to show of an image without layers.
-    if (snapshot.readOnly === true && (snapshot.chain.length === 0 || isMounted(merged))) return merged;
-    if (isMountPoint(merged)) return merged;
-    const links = snapshot.chain.map((chainId) => {
-      const layer = this.#layers.get(chainId);
-      if (layer === undefined)
-        throw new GantryError(
-          "internal",
-          `The layer ${chainId} of ${snapshot.id} is missing. Pull or load its image again.`,
-        );
-      return this.#layers.linkPath(layer);
-    });
-    const lower = links.reverse();
-    if (snapshot.readOnly !== true) lower.push(this.#initLayer);
+    const isThere = (): boolean =>
+      snapshot.readOnly === true ? snapshot.chain.length === 0 || isMounted(merged) : isMountPoint(merged);
+    if (isThere()) return merged;
+    if (snapshot.mapping === undefined) {
+      this.#mountOn(this.#base, snapshot, options);
+      return merged;
+    }
+    const namespace = await this.#userNamespaces.open(snapshot.mapping);
+    // Another call may have been quicker.
+    if (!isThere()) this.#mountMapped(snapshot, mappedRoot(snapshot.mapping), namespace, options);
+    return merged;
+  }
+
+  /**
+   * Layers that have other owners than on disk: of all folders of ours a second view is mounted, with mapped ids, for
+   * as long as it takes to mount the snapshot on it (which keeps views of its own).
+   */
+  #mountMapped(snapshot: Snapshot, owner: FileOwner, namespace: number, options: { passing?: boolean }): void {
+    const view = join(this.root, snapshot.id, "mapped");
+    mkdirSync(view, { recursive: true, mode: 0o700 });
+    mapIds(this.#base, view, namespace);
+    try {
+      // What the overlay makes for itself must have an owner that is known in the layers.
+      asFileOwner(owner, () => this.#mountOn(view, snapshot, options));
+    } finally {
+      unmount(view);
+      rmdirSync(view);
+    }
+  }
+
+  /** `base` shows the folder of layers and snapshots. */
+  #mountOn(base: string, snapshot: Snapshot, options: { passing?: boolean }): void {
+    const { work, merged } = this.paths(snapshot);
+    const at = (path: string): string => join(base, relative(this.#base, path));
+    const layers = at(this.#layers.root);
+    const lower = snapshot.chain.map((chainId) => this.#layers.linkPath(this.#layer(snapshot, chainId))).reverse();
+    if (snapshot.readOnly !== true) lower.push(at(this.#initLayer));
     else if (lower.length === 1) {
       // The kernel makes no overlay of one layer.
-      bindMount(join(this.#layers.root, lower[0] as string), merged, { readOnly: true });
-      return merged;
+      bindMount(join(layers, lower[0] as string), merged, { readOnly: true });
+      return;
     }
     // The mark that a volatile layer must not be mounted again, which matters after a crash of the machine only: no
     // container whose layer was volatile is kept over one.
     rmSync(join(work, "work/incompat/volatile"), { recursive: true, force: true });
-    const writable = snapshot.readOnly === true ? "" : `,upperdir=${upper},workdir=${work}`;
+    const folder = at(join(this.root, snapshot.id));
+    const writable =
+      snapshot.readOnly === true ? "" : `,upperdir=${join(folder, "diff")},workdir=${join(folder, "work")}`;
     const data = (names: readonly string[]): string => `lowerdir=${names.join(":")}${writable}`;
-    const absolute = data(lower.map((name) => (name.startsWith("/") ? name : join(this.#layers.root, name))));
+    const absolute = data(lower.map((name) => (name.startsWith("/") ? name : join(layers, name))));
     if (absolute.length <= maxOptions) {
       const isPassing =
         options.passing === true && writable !== "" && absolute.length + volatileOption.length <= maxOptions;
       if (!isPassing || !mountVolatile(merged, absolute))
         mount({ source: "overlay", target: merged, type: "overlay", data: absolute });
-      return merged;
+      return;
     }
     // Names relative to the layers' folder are a third as long: the kernel reads them from where we stand.
-    const relative = data(lower);
-    if (relative.length > maxOptions)
+    const short = data(lower);
+    if (short.length > maxOptions)
       throw new GantryError(
         "invalid",
         `max depth exceeded: ${snapshot.chain.length} layers are more than one mount can take`,
       );
     const before = process.cwd();
-    process.chdir(this.#layers.root);
+    process.chdir(layers);
     try {
-      mount({ source: "overlay", target: merged, type: "overlay", data: relative });
+      mount({ source: "overlay", target: merged, type: "overlay", data: short });
     } finally {
       process.chdir(before);
     }
-    return merged;
+  }
+
+  /** Throws `unsupported` unless the folder's file system and the kernel can show layers with mapped ids. */
+  async checkMapping(mapping: IdMapping): Promise<void> {
+    requireWay(this.#base, mappedRoot(mapping));
+    const probe = await mkdtemp(join(this.#base, "probe-"));
+    try {
+      const namespace = await this.#userNamespaces.open(mapping);
+      const [view, merged] = [join(probe, "view"), join(probe, "merged")];
+      for (const name of ["view", "merged", "tree/lower", "tree/diff", "tree/work"])
+        await mkdir(join(probe, name), { recursive: true });
+      mapIds(join(probe, "tree"), view, namespace);
+      try {
+        const data = `lowerdir=${view}/lower,upperdir=${view}/diff,workdir=${view}/work`;
+        asFileOwner(mappedRoot(mapping), () => mount({ source: "overlay", target: merged, type: "overlay", data }));
+        unmount(merged);
+      } catch (cause) {
+        throw cannotMap("its overlay file system takes no layers with mapped ids", cause);
+      } finally {
+        unmount(view);
+      }
+    } finally {
+      await rm(probe, { recursive: true, force: true });
+    }
+  }
+
+  /** Lets go of what this process holds. Mounts stay. */
+  close(): void {
+    this.#userNamespaces.close();
   }
 
   /** The same as `unmount`, without holding up the event loop while the kernel writes what it must. */
@@ -208,8 +314,7 @@ export class Snapshots {
 
   /** Safe to repeat, and for what was never mounted. */
   unmount(id: string): void {
-    const merged = join(this.root, id, "merged");
-    while (unmount(merged)) continue;
+    for (const name of ["merged", "mapped"]) while (unmount(join(this.root, id, name))) continue;
   }
 
   /** The layers below may go: nobody looks into this snapshot any more, and it is about to be removed. */

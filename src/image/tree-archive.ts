@@ -12,6 +12,8 @@ import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { getXattr, listXattrs, splitDevice } from "#host/file-metadata.ts";
+import { type FileOwner, type IdMapping, mappedRoot, overflowId, toContainerId } from "#base/id-mapping.ts";
+import { capabilityXattr, withoutRootId } from "./file-capabilities.ts";
 import { type TarType, encodeHeader, padding } from "./tar-header.ts";
 import { encodeEntry, endOfArchive, tarEntry } from "./tar-writer.ts";
 import { isWhiteout, opaqueXattr } from "./whiteout.ts";
@@ -28,6 +30,8 @@ export interface TreeArchiveOptions {
   exclude?: (path: string) => boolean;
   /** Touches files by synchronous calls alone, for a thread with a root of its own. */
   blocking?: boolean;
+  /** The archive gets the ids inside this user namespace for those outside, which files have here. */
+  mapping?: IdMapping;
 }
 
 const flushBytes = 1 << 18;
@@ -104,6 +108,23 @@ class TreeWalk {
     this.#options = options;
   }
 
+  #owner(stats: BigIntStats): FileOwner {
+    const [uid, gid] = [Number(stats.uid), Number(stats.gid)];
+    const { mapping } = this.#options;
+    if (mapping === undefined) return { uid, gid };
+    // As the container sees what is none of its ids.
+    return { uid: toContainerId(mapping.uids, uid) ?? overflowId, gid: toContainerId(mapping.gids, gid) ?? overflowId };
+  }
+
+  #xattrs(path: string): Map<string, Buffer> {
+    const xattrs = xattrsOf(path);
+    const { mapping } = this.#options;
+    const capability = mapping === undefined ? undefined : xattrs.get(capabilityXattr);
+    if (mapping !== undefined && capability !== undefined)
+      xattrs.set(capabilityXattr, withoutRootId(capability, mappedRoot(mapping).uid));
+    return xattrs;
+  }
+
   async *entry(path: string, relative: string, name: string | undefined): AsyncGenerator<Buffer> {
     if (relative !== "" && this.#options.exclude?.(relative)) return;
     const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
@@ -140,8 +161,7 @@ class TreeWalk {
     const common = {
       name: type === "directory" && name !== "/" ? `${name}/` : name,
       mode: Number(stats.mode) & 0o7777,
-      uid: Number(stats.uid),
-      gid: Number(stats.gid),
+      ...this.#owner(stats),
       mtime: seconds(stats),
     };
     if (type !== "directory" && stats.nlink > 1n) {
@@ -160,7 +180,7 @@ class TreeWalk {
         linkname: type === "symlink" ? readlinkSync(path) : "",
         devmajor: device.major,
         devminor: device.minor,
-        xattrs: xattrsOf(path),
+        xattrs: this.#xattrs(path),
       });
       if (type === "file" && entry.size > smallBytes && this.#options.blocking) {
         const fd = openSync(path, openFlags);

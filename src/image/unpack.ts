@@ -23,7 +23,9 @@ import { basename, dirname, join } from "node:path";
 import { GantryError } from "#base/errors.ts";
 import type { Digest } from "#base/ids.ts";
 import { makeDevice, makeNode, nodeTypes, setXattr } from "#host/file-metadata.ts";
+import { type FileOwner, type IdMapping, mappedRoot, toHostId } from "#base/id-mapping.ts";
 import { finish } from "./digest.ts";
+import { capabilityXattr, withRootId } from "./file-capabilities.ts";
 import { RootedPaths, partsOf } from "#host/rooted-path.ts";
 import type { TarEntry } from "./tar-header.ts";
 import { type TarContentSink, TarReader } from "./tar-reader.ts";
@@ -51,6 +53,8 @@ export interface UnpackOptions {
   keepKinds?: boolean;
   /** Everything belongs to this user and group, whatever the archive says. */
   owner?: { uid: number; gid: number };
+  /** The archive's ids are those inside this user namespace; files get the ones outside. */
+  mapping?: IdMapping;
   limits?: UnpackLimits;
 }
 
@@ -212,7 +216,7 @@ export class Unpacker {
       end: () => {
         try {
           if (isOpenEnded) ftruncateSync(fd, position);
-          const { uid, gid } = this.#options.owner ?? entry;
+          const { uid, gid } = this.#owner(entry);
           fchownSync(fd, uid, gid);
           fchmodSync(fd, entry.mode);
           if (entry.xattrs.size > 0) this.#xattrs(path, entry);
@@ -226,8 +230,17 @@ export class Unpacker {
   }
 
   #own(path: string, entry: TarEntry): void {
-    const { uid, gid } = this.#options.owner ?? entry;
+    const { uid, gid } = this.#owner(entry);
     lchownSync(path, uid, gid);
+  }
+
+  #owner(entry: TarEntry): FileOwner {
+    const { owner = entry, mapping } = this.#options;
+    if (mapping === undefined) return owner;
+    const [uid, gid] = [toHostId(mapping.uids, owner.uid), toHostId(mapping.gids, owner.gid)];
+    if (uid !== undefined && gid !== undefined) return { uid, gid };
+    const [id, what] = uid === undefined ? [owner.uid, "Container ID"] : [owner.gid, "Container GID"];
+    throw new GantryError("invalid", `${what} ${id} cannot be mapped to a host ID`);
   }
 
   #link(path: string, entry: TarEntry): void {
@@ -269,8 +282,11 @@ export class Unpacker {
     for (const [name, value] of entry.xattrs) {
       // An archive must not speak overlayfs' own language.
       if (name.startsWith("trusted.overlay.") || name.startsWith("user.overlay.")) continue;
+      const { mapping } = this.#options;
+      const own =
+        mapping !== undefined && name === capabilityXattr ? withRootId(value, mappedRoot(mapping).uid) : value;
       try {
-        setXattr(path, name, value);
+        setXattr(path, name, own);
       } catch (error) {
         // File systems differ in what they keep; security.capability must not be lost without a word.
         if (name === "security.capability") throw error;

@@ -1,7 +1,8 @@
-import { lstat, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { chown, lstat, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { PruneReport, VolumeCreateBody, VolumeResource } from "#api/docker/object-types.ts";
 import { GantryError, errorMessage } from "#base/errors.ts";
+import type { FileOwner } from "#base/id-mapping.ts";
 import { randomHex } from "#base/ids.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
 import { readJson, syncFolder, writeFileAtomic } from "#host/files.ts";
@@ -20,6 +21,8 @@ export interface VolumeStoreOptions {
   users: (name: string) => readonly string[];
   /** Milliseconds since the epoch. */
   now?: () => number;
+  /** Whose the folders of new volumes are: the root of containers. Default: the machine's. */
+  owner?: FileOwner;
 }
 
 /** What is kept beside `_data`, in `volume.json`. */
@@ -57,6 +60,7 @@ export class VolumeStore {
   readonly root: string;
   readonly #users: (name: string) => readonly string[];
   readonly #now: () => number;
+  readonly #owner: FileOwner | undefined;
   readonly #volumes = new Map<string, VolumeRecord>();
   /** Who has a volume mounted now. Only volumes with driver options have anything to mount. */
   readonly #mounted = new Map<string, Set<string>>();
@@ -66,6 +70,7 @@ export class VolumeStore {
     this.root = options.root;
     this.#users = options.users;
     this.#now = options.now ?? Date.now;
+    this.#owner = options.owner;
   }
 
   /** Reads what is there; removes what an earlier crash left half-made or half-removed. */
@@ -180,6 +185,7 @@ export class VolumeStore {
       const temporary = join(this.root, `.tmp-${randomHex(8)}`);
       try {
         await mkdir(join(temporary, "_data"), { recursive: true, mode: 0o755 });
+        if (this.#owner !== undefined) await chown(join(temporary, "_data"), this.#owner.uid, this.#owner.gid);
         await writeFileAtomic(join(temporary, "volume.json"), JSON.stringify(record));
         await rename(temporary, join(this.root, name));
       } catch (error) {

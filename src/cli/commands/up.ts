@@ -103,7 +103,8 @@ async function withDaemonJson(
       `Gantry "${known.name}" runs with ${daemonJsonPath(known)}. To use another file, run \`gantry down\` first.`,
     );
   }
-  for (const warning of checkDaemonJson(wanted).warnings) process.stderr.write(`Warning: ${warning}\n`);
+  const { warnings } = await checkDaemonJson(wanted);
+  for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`);
   return configFile === undefined ? known : setConfigFile(known, resolvePath(configFile));
 }
 
