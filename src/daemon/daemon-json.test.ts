@@ -78,6 +78,7 @@ test("every key in force is read", () => {
     "default-runtime": "runc",
     features: { buildkit: false },
     init: true,
+    "userns-remap": "alice:staff",
   });
   const { values: _, ...rest } = settings;
   assert.deepEqual(rest, {
@@ -120,6 +121,7 @@ test("every key in force is read", () => {
     cgroupnsMode: "private",
     defaultRuntime: "runc",
     init: true,
+    usernsRemap: "alice:staff",
     warnings: [],
   });
 });
@@ -234,6 +236,10 @@ test("dockerd's other keys are refused by name, unless they ask for what is so a
 
 test("values that cannot be are refused", () => {
   const words: [object, RegExp | string][] = [
+    ...["a:b:c", ":", "alice:", ":staff"].map((text): [object, string] => [
+      { "userns-remap": text },
+      `Invalid user/group specification in --userns-remap: "${text}"`,
+    ]),
     [{ bip: "192.168.1.5" }, "invalid CIDR address: 192.168.1.5"],
     [{ bip: "192.168.1.0/24" }, /^bip: 192\.168\.1\.0\/24 is not the address of a bridge/],
     [{ bip: "fd00::1/64" }, "invalid CIDR address: fd00::1/64"],
