@@ -136,7 +136,9 @@ export class ContainerFiles {
       if (container.hostConfig.ReadonlyRootfs === true && !isInWritableMount(container, path)) {
         throw new GantryError("invalid", "container rootfs is marked read-only");
       }
-      const user = options.copyUidGid === true ? resolveUser(rootfs, container.record.Config.User ?? "") : undefined;
+      // A container of nobody's in particular leaves the owners that the archive names.
+      const spec = options.copyUidGid === true ? (container.record.Config.User ?? "") : "";
+      const user = spec === "" ? undefined : resolveUser(rootfs, spec);
       await copyIn({ rootfs, path, container: shown, ...mapped(container) }, tar, {
         ...(options.noOverwriteDirNonDir === undefined ? {} : { noOverwriteDirNonDir: options.noOverwriteDirNonDir }),
         ...(user === undefined ? {} : { owner: { uid: user.uid, gid: user.gid } }),
