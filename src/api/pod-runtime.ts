@@ -116,6 +116,8 @@ export interface PodSandboxStatus {
   netnsPath: string;
   /** Which namespaces are the machine's, and whether containers share their processes'. */
   namespaces?: Pick<PodSandboxConfig, "hostNetwork" | "hostPid" | "hostIpc" | "shareProcessNamespace">;
+  /** As given when it was made, and changed since. */
+  resources?: ContainerResources;
   labels: Record<string, string>;
   annotations: Record<string, string>;
 }
@@ -165,6 +167,39 @@ export interface ContainerUsage {
   memoryUsageBytes: number;
   rssBytes: number;
   writableLayerBytes: number;
+  /** Absent where a runtime does not tell. */
+  details?: UsageDetails;
+}
+
+/** What metrics tell beyond the usual; fields that the kernel does not count are absent. */
+export interface UsageDetails {
+  cpuUserNanoseconds: number;
+  cpuKernelNanoseconds: number;
+  cpuPeriods: number;
+  cpuThrottledPeriods: number;
+  cpuThrottledNanoseconds: number;
+  memoryCacheBytes?: number;
+  memorySwapBytes?: number;
+  memoryMappedBytes?: number;
+  memoryMaxBytes?: number;
+  memoryFailures: number;
+  /** 0 is no limit. */
+  memoryLimitBytes: number;
+  pageFaults?: number;
+  majorPageFaults?: number;
+  tasks: number;
+  /** Of the container's network namespace; none for the machine's. */
+  interfaces: {
+    name: string;
+    rxBytes: number;
+    rxPackets: number;
+    rxErrors: number;
+    rxDropped: number;
+    txBytes: number;
+    txPackets: number;
+    txErrors: number;
+    txDropped: number;
+  }[];
 }
 
 /** The two ways of a running exec or attach; `resize` is for a TTY. */
@@ -179,7 +214,13 @@ export interface RuntimeStreams {
 
 /** What changed: the node agent reconciles the pod named by `sandboxId`. */
 export interface RuntimeEvent {
-  type: "container-started" | "container-exited" | "container-removed" | "sandbox-changed" | "container-oom";
+  type:
+    | "container-created"
+    | "container-started"
+    | "container-exited"
+    | "container-removed"
+    | "sandbox-changed"
+    | "container-oom";
   sandboxId: string;
   containerId?: string;
 }
@@ -195,6 +236,11 @@ export interface PodRuntime {
   removePodSandbox(id: string): Promise<void>;
   podSandboxStatus(id: string): Promise<PodSandboxStatus>;
   listPodSandboxes(): Promise<PodSandboxStatus[]>;
+  /**
+   * Takes note of a sandbox's changed resources. As in CRI, whoever asks has set the pod's cgroup already. Throws
+   * `not-found`, and `conflict` for a sandbox that is stopped.
+   */
+  updatePodSandboxResources(id: string, resources: ContainerResources): Promise<void>;
 
   createContainer(sandboxId: string, config: PodContainerConfig): Promise<string>;
   startContainer(id: string): Promise<void>;

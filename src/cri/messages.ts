@@ -188,6 +188,9 @@ export interface RuntimeRequests {
   ListContainerStats: { filter: StatsFilter | null };
   PodSandboxStats: SandboxId;
   ListPodSandboxStats: { filter: Filter | null };
+  ListMetricDescriptors: Nothing;
+  ListPodSandboxMetrics: Nothing;
+  UpdatePodSandboxResources: SandboxId & { overhead: LinuxResources | null; resources: LinuxResources | null };
   UpdateRuntimeConfig: { runtimeConfig: { networkConfig: { podCidr: string } | null } | null };
   Status: { verbose: boolean };
   RuntimeConfig: Nothing;

@@ -1,10 +1,11 @@
-import type { ContainerUsage, PodContainerStatus, PodRuntime } from "#api/pod-runtime.ts";
+import type { ContainerUsage, PodContainerStatus, PodRuntime, PodSandboxStatus } from "#api/pod-runtime.ts";
 import type { Clock } from "#base/clock.ts";
 import { GantryError } from "#base/errors.ts";
 import type { RemoteCommandOptions } from "#web/remote-command.ts";
 import { containerConfigOf, hasRecursiveReadOnly, resourcesOf } from "./container-request.ts";
 import { fullId, hasLabels } from "./filters.ts";
 import type { Handlers, RuntimeRequests } from "./messages.ts";
+import { metricDescriptors, sandboxMetrics } from "./metrics.ts";
 import { sandboxConfigOf } from "./sandbox-request.ts";
 import {
   containerMessage,
@@ -50,6 +51,24 @@ export function runtimeHandlers(parts: RuntimeServiceParts): Handlers<RuntimeReq
     return new Map((await runtime.stats(ids)).map((usage) => [usage.containerId, usage]));
   }
 
+  /** Sandboxes that are ready, and what their containers use. */
+  async function sandboxUsages(
+    matches: (sandbox: PodSandboxStatus) => boolean,
+  ): Promise<{ sandbox: PodSandboxStatus; containers: { status: PodContainerStatus; usage: ContainerUsage }[] }[]> {
+    const [all, running] = await Promise.all([runtime.listPodSandboxes(), runtime.listContainers()]);
+    const found = all.filter((sandbox) => sandbox.state === "ready" && matches(sandbox));
+    const ids = new Set(found.map(({ id }) => id));
+    const members = running.filter((container) => ids.has(container.sandboxId));
+    const byId = await usages(members.map(({ id }) => id));
+    return found.map((sandbox) => ({
+      sandbox,
+      containers: members.flatMap((status) => {
+        const usage = status.sandboxId === sandbox.id ? byId.get(status.id) : undefined;
+        return usage === undefined ? [] : [{ status, usage }];
+      }),
+    }));
+  }
+
   const versions: Pick<Handlers<RuntimeRequests>, "Version" | "Status" | "RuntimeConfig" | "UpdateRuntimeConfig"> = {
     async Version() {
       const { name, version } = await runtime.version();
@@ -81,7 +100,12 @@ export function runtimeHandlers(parts: RuntimeServiceParts): Handlers<RuntimeReq
 
   const sandboxes: Pick<
     Handlers<RuntimeRequests>,
-    "RunPodSandbox" | "StopPodSandbox" | "RemovePodSandbox" | "PodSandboxStatus" | "ListPodSandbox"
+    | "RunPodSandbox"
+    | "StopPodSandbox"
+    | "RemovePodSandbox"
+    | "PodSandboxStatus"
+    | "ListPodSandbox"
+    | "UpdatePodSandboxResources"
   > = {
     async RunPodSandbox({ config, runtimeHandler }) {
       if (runtimeHandler !== "") {
@@ -102,8 +126,16 @@ export function runtimeHandlers(parts: RuntimeServiceParts): Handlers<RuntimeReq
       return {
         status: sandboxStatusMessage(status),
         timestamp: nanoseconds(clock.now()),
-        ...(verbose ? { info: { info: JSON.stringify({ netns: status.netnsPath }) } } : {}),
+        ...(verbose
+          ? { info: { info: JSON.stringify({ netns: status.netnsPath, resources: status.resources }) } }
+          : {}),
       };
+    },
+    /** Whoever asks has changed the pod's cgroup already (CRI v1, UpdatePodSandboxResources): it is taken note of. */
+    async UpdatePodSandboxResources({ podSandboxId, resources }) {
+      const id = await sandboxId(podSandboxId);
+      await runtime.updatePodSandboxResources(id, resources === null ? {} : resourcesOf(resources));
+      return {};
     },
     async ListPodSandbox({ filter }) {
       const wanted = filter?.id ? await sandboxId(filter.id) : "";
@@ -225,7 +257,12 @@ export function runtimeHandlers(parts: RuntimeServiceParts): Handlers<RuntimeReq
 
   const statistics: Pick<
     Handlers<RuntimeRequests>,
-    "ContainerStats" | "ListContainerStats" | "PodSandboxStats" | "ListPodSandboxStats"
+    | "ContainerStats"
+    | "ListContainerStats"
+    | "PodSandboxStats"
+    | "ListPodSandboxStats"
+    | "ListMetricDescriptors"
+    | "ListPodSandboxMetrics"
   > = {
     async ContainerStats(request) {
       const status = await runtime.containerStatus(await containerId(request.containerId));
@@ -254,30 +291,21 @@ export function runtimeHandlers(parts: RuntimeServiceParts): Handlers<RuntimeReq
     },
     async ListPodSandboxStats({ filter }) {
       const wanted = filter?.id ? await sandboxId(filter.id) : "";
-      const [all, running, path] = await Promise.all([
-        runtime.listPodSandboxes(),
-        runtime.listContainers(),
+      const [found, path] = await Promise.all([
+        sandboxUsages(
+          (sandbox) => (wanted === "" || sandbox.id === wanted) && hasLabels(sandbox.labels, filter?.labelSelector),
+        ),
         mountpoint(),
       ]);
-      const found = all.filter(
-        (sandbox) =>
-          (wanted === "" || sandbox.id === wanted) &&
-          sandbox.state === "ready" &&
-          hasLabels(sandbox.labels, filter?.labelSelector),
-      );
-      const ids = new Set(found.map(({ id }) => id));
-      const members = running.filter((container) => ids.has(container.sandboxId));
-      const byId = await usages(members.map(({ id }) => id));
       const now = clock.now();
-      return {
-        stats: found.map((sandbox) => {
-          const own = members.flatMap((status) => {
-            const usage = status.sandboxId === sandbox.id ? byId.get(status.id) : undefined;
-            return usage === undefined ? [] : [{ status, usage }];
-          });
-          return sandboxStatsMessage(sandbox, own, now, path);
-        }),
-      };
+      return { stats: found.map(({ sandbox, containers: own }) => sandboxStatsMessage(sandbox, own, now, path)) };
+    },
+    async ListMetricDescriptors() {
+      return { descriptors: metricDescriptors() };
+    },
+    async ListPodSandboxMetrics() {
+      const found = await sandboxUsages(() => true);
+      return { podMetrics: found.map(({ sandbox, containers: own }) => sandboxMetrics(sandbox, own)) };
     },
   };
 

@@ -4,6 +4,7 @@ import type { Handlers, RuntimeRequests } from "./messages.ts";
 import { containerStatusMessage, nanoseconds, sandboxStatusMessage } from "./status-messages.ts";
 
 const eventTypes: Partial<Record<RuntimeEvent["type"], string>> = {
+  "container-created": "CONTAINER_CREATED_EVENT",
   "container-started": "CONTAINER_STARTED_EVENT",
   "container-exited": "CONTAINER_STOPPED_EVENT",
   "container-removed": "CONTAINER_DELETED_EVENT",
@@ -41,6 +42,10 @@ export function runtimeStreams(handlers: Handlers<RuntimeRequests>, parts: { run
     async *StreamPodSandboxStats(request: RuntimeRequests["ListPodSandboxStats"]) {
       const { stats } = (await handlers.ListPodSandboxStats(request)) as { stats: object[] };
       yield { podSandboxStats: stats };
+    },
+    async *StreamPodSandboxMetrics(request: RuntimeRequests["ListPodSandboxMetrics"]) {
+      const { podMetrics } = (await handlers.ListPodSandboxMetrics(request)) as { podMetrics: object[] };
+      yield { podSandboxMetrics: podMetrics };
     },
     async *GetContainerEvents(_request: object, signal: AbortSignal) {
       for await (const event of runtime.events(signal)) {

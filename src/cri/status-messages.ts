@@ -171,7 +171,23 @@ export function sandboxStatsMessage(
         usageBytes: sum((usage) => usage.memoryUsageBytes),
         rssBytes: sum((usage) => usage.rssBytes),
       },
+      ...networkUsage(timestamp, containers[0]?.usage),
+      process: { timestamp, processCount: sum((usage) => usage.details?.tasks ?? 0) },
       containers: containers.map((container) => containerStatsMessage(container.status, container.usage, mountpoint)),
     },
   };
+}
+
+/** The network that a pod's containers share; empty on the machine's, and while no container runs. */
+function networkUsage(timestamp: number, usage: ContainerUsage | undefined): object {
+  const [first, ...others] = (usage?.details?.interfaces ?? []).map(
+    ({ name, rxBytes, rxErrors, txBytes, txErrors }) => ({
+      name,
+      rxBytes: { value: rxBytes },
+      rxErrors: { value: rxErrors },
+      txBytes: { value: txBytes },
+      txErrors: { value: txErrors },
+    }),
+  );
+  return first === undefined ? {} : { network: { timestamp, defaultInterface: first, interfaces: others } };
 }

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { dirname, join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { ContainerRuntimePort } from "#api/container-runtime.ts";
+import type { NetworkStats } from "#api/docker/container-types.ts";
 import type {
   ContainerUsage,
   PodContainerConfig,
@@ -24,6 +25,7 @@ import type { ImageService } from "#image/image-service.ts";
 import type { Image } from "#image/image-store.ts";
 import { familiarString, parseReference, repositoryOf } from "#image/reference.ts";
 import type { Container } from "./container.ts";
+import { networkCounters } from "./container-stats.ts";
 import type { ContainerCreator } from "./container-create.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { statusWord } from "./container.ts";
@@ -39,6 +41,7 @@ import type { Sandboxes } from "./sandboxes.ts";
 import type { SandboxRecord, SandboxStore } from "./sandbox-store.ts";
 import { ProcessSession } from "./stream-session.ts";
 import { parseTime } from "./timestamps.ts";
+import { usageDetails } from "./usage-details.ts";
 
 export interface PodRuntimeOptions {
   /** The engine's own cgroup, relative to each controller's root. */
@@ -110,6 +113,13 @@ export class EnginePodRuntime implements PodRuntime {
     await this.#parts.sandboxes.remove(id);
     if (cgroupParent !== "") removeCgroup(podCgroup(this.#options.cgroupParent, cgroupParent));
   }
+
+  updatePodSandboxResources: PodRuntime["updatePodSandboxResources"] = async (id, resources) => {
+    const record = this.#sandbox(id);
+    if (record.state !== "ready") throw new GantryError("conflict", `sandbox "${id}" is not running`);
+    record.config = { ...record.config, resources: { ...record.config.resources, ...resources } };
+    await this.#parts.sandboxStore.save(record);
+  };
 
   podSandboxStatus: PodRuntime["podSandboxStatus"] = async (id) => this.#parts.sandboxes.status(this.#sandbox(id));
 
@@ -458,7 +468,8 @@ export class EnginePodRuntime implements PodRuntime {
     const readings = await Promise.all(
       running.map(async (container): Promise<ContainerUsage | undefined> => {
         try {
-          const { cpu, memory } = await runtime.read(container.id);
+          const reading = await runtime.read(container.id);
+          const { cpu, memory } = reading;
           const inactive = memory.stats["total_inactive_file"] ?? memory.stats["inactive_file"] ?? 0;
           return {
             containerId: container.id,
@@ -468,6 +479,7 @@ export class EnginePodRuntime implements PodRuntime {
             memoryUsageBytes: memory.usage,
             rssBytes: memory.stats["total_rss"] ?? memory.stats["anon"] ?? memory.stats["rss"] ?? 0,
             writableLayerBytes: await images.snapshots.usage(container.id),
+            details: usageDetails(reading, this.#interfaces(container)),
           };
         } catch {
           // It has ended since.
@@ -478,9 +490,16 @@ export class EnginePodRuntime implements PodRuntime {
     return readings.filter((reading) => reading !== undefined);
   }
 
+  /** A pod of the machine's network has no counters of its own. */
+  #interfaces(container: Container): Record<string, NetworkStats> {
+    const record = this.#parts.sandboxStore.get(container.record.Gantry.pod?.sandboxId ?? "");
+    return record === undefined || record.config.hostNetwork ? {} : networkCounters(container.state.Pid);
+  }
+
   async *events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
     const queue = new AsyncQueue<RuntimeEvent>();
     const types: Record<string, RuntimeEvent["type"]> = {
+      create: "container-created",
       start: "container-started",
       die: "container-exited",
       destroy: "container-removed",

@@ -122,7 +122,7 @@ test("a container's end is told with reason, code and log", async () => {
   await listening;
   assert.deepEqual(
     seen.filter((event) => event.containerId === id).map(({ type }) => type),
-    ["container-started", "container-exited", "container-removed"],
+    ["container-created", "container-started", "container-exited", "container-removed"],
   );
   assert.ok(seen.every((event) => event.sandboxId === sandbox));
 });

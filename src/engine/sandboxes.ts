@@ -249,6 +249,7 @@ export class Sandboxes {
         hostIpc: config.hostIpc,
         shareProcessNamespace: config.shareProcessNamespace,
       },
+      ...(config.resources === undefined ? {} : { resources: config.resources }),
       labels: config.labels,
       annotations: config.annotations,
     };

@@ -185,6 +185,8 @@ export class FakeRuntime implements PodRuntime {
     if (container.status.state === "running") this.exit(id, this.stopMs > timeoutSeconds * 1000 ? 137 : 143);
   }
 
+  async updatePodSandboxResources(): Promise<void> {}
+
   async removeContainer(id: string): Promise<void> {
     this.containers.delete(id);
   }
