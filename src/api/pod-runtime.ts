@@ -4,6 +4,7 @@
  * Every call is safe to repeat. Errors are GantryErrors: `not-found`, `invalid`, `unavailable`, `internal`.
  */
 import type { Duplex, Readable } from "node:stream";
+import type { IdMapping } from "#base/id-mapping.ts";
 
 export interface PodSandboxConfig {
   metadata: { name: string; namespace: string; uid: string; attempt: number };
@@ -20,6 +21,8 @@ export interface PodSandboxConfig {
   hostIpc: boolean;
   shareProcessNamespace: boolean;
   sysctls: Record<string, string>;
+  /** Of the pod's own user namespace; absent: the machine's. */
+  userNamespace?: IdMapping;
   /** Relative to the engine's cgroup root, e.g. `kubepods/burstable/pod<uid>`. */
   cgroupParent: string;
   resources?: ContainerResources;
@@ -51,6 +54,8 @@ export interface ContainerMount {
   /** What is mounted below is read-only, too. Needs Linux 5.12. */
   recursiveReadOnly?: boolean;
   propagation: "private" | "host-to-container" | "bidirectional";
+  /** Files have on disk the ids that the pod's user namespace has inside. */
+  idMapped?: boolean;
 }
 
 export interface ContainerSecurity {
@@ -115,7 +120,10 @@ export interface PodSandboxStatus {
   /** The network namespace as a file, "" on the host network. */
   netnsPath: string;
   /** Which namespaces are the machine's, and whether containers share their processes'. */
-  namespaces?: Pick<PodSandboxConfig, "hostNetwork" | "hostPid" | "hostIpc" | "shareProcessNamespace">;
+  namespaces?: Pick<
+    PodSandboxConfig,
+    "hostNetwork" | "hostPid" | "hostIpc" | "shareProcessNamespace" | "userNamespace"
+  >;
   /** As given when it was made, and changed since. */
   resources?: ContainerResources;
   labels: Record<string, string>;
@@ -230,6 +238,8 @@ export interface PodRuntime {
   version(): Promise<{ name: string; version: string }>;
   /** Undefined when ready; else why not. */
   notReadyReason(): Promise<string | undefined>;
+  /** Why pods cannot have user namespaces of their own on this machine; undefined when they can. */
+  userNamespacesReason(): Promise<string | undefined>;
 
   runPodSandbox(config: PodSandboxConfig): Promise<string>;
   stopPodSandbox(id: string): Promise<void>;

@@ -226,8 +226,11 @@ function devicesOf(plan: LaunchPlan): { devices: OciDevice[]; rules: DeviceRule[
   return { devices, rules };
 }
 
-function deviceMounts({ devices }: LaunchPlan): OciMount[] {
-  return devices.map(({ hostPath, containerPath }) => ({
+function deviceMounts({ devices, privileged }: LaunchPlan): OciMount[] {
+  const all = privileged
+    ? devicesBelow("/dev", "/dev").map(({ path }) => ({ hostPath: path, containerPath: path }))
+    : [];
+  return [...all, ...devices].map(({ hostPath, containerPath }) => ({
     destination: containerPath,
     type: "bind",
     source: hostPath,

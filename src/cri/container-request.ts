@@ -1,9 +1,11 @@
 import { release } from "node:os";
 import type { ContainerMount, ContainerResources, ContainerSecurity, PodContainerConfig } from "#api/pod-runtime.ts";
 import { GantryError } from "#base/errors.ts";
+import { type IdRange, isSameMapping } from "#base/id-mapping.ts";
 import type {
   ContainerConfig,
   ContainerSecurityContext,
+  IdMappingMessage,
   LinuxResources,
   MountMessage,
   SandboxConfig,
@@ -53,16 +55,33 @@ export function hasRecursiveReadOnly(): boolean {
   return major > 5 || (major === 5 && minor >= 12);
 }
 
-function mountOf(mount: MountMessage): ContainerMount {
+/** A range of ids as the port names it. */
+export const idRange = ({ containerId, hostId, length }: IdMappingMessage): IdRange => ({
+  containerId,
+  hostId,
+  length,
+});
+
+/** What the kubelet asks for all mounts of a pod with a user namespace: files have the ids inside. */
+function isIdMapped({ containerPath, uidMappings, gidMappings }: MountMessage, sandbox: SandboxConfig | null): boolean {
+  if (uidMappings.length + gidMappings.length === 0) return false;
+  const pod = sandbox?.linux?.securityContext?.namespaceOptions?.usernsOptions;
+  const wanted = { uids: uidMappings.map(idRange), gids: gidMappings.map(idRange) };
+  const own = { uids: (pod?.uids ?? []).map(idRange), gids: (pod?.gids ?? []).map(idRange) };
+  if (pod?.mode === "POD" && isSameMapping(wanted, own)) return true;
+  throw new GantryError(
+    "unsupported",
+    `ID mappings of the mount at "${containerPath}" must be those of the pod's user namespace`,
+  );
+}
+
+function mountOf(mount: MountMessage, sandbox: SandboxConfig | null): ContainerMount {
   const { containerPath, hostPath, readonly, propagation } = mount;
   if (containerPath === "") throw new GantryError("invalid", "a mount's container path must not be empty");
   if (mount.image !== null && mount.image.image !== "") {
     const { image } = mount.image;
     const subPath = mount.imageSubPath === "" ? {} : { subPath: mount.imageSubPath };
     return { hostPath: "", image: { id: image, ...subPath }, containerPath, readOnly: true, propagation: "private" };
-  }
-  if (mount.uidMappings.length + mount.gidMappings.length > 0) {
-    throw new GantryError("unsupported", `ID mappings of the mount at "${containerPath}" are not supported`);
   }
   if (mount.recursiveReadOnly) {
     if (!hasRecursiveReadOnly()) {
@@ -79,6 +98,7 @@ function mountOf(mount: MountMessage): ContainerMount {
     readOnly: readonly,
     ...(mount.recursiveReadOnly ? { recursiveReadOnly: true } : {}),
     propagation: propagations[propagation],
+    ...(isIdMapped(mount, sandbox) ? { idMapped: true } : {}),
   };
 }
 
@@ -182,7 +202,7 @@ export function containerConfigOf(
     args: config.args,
     workingDir: config.workingDir,
     env: config.envs.map(({ key, value }) => ({ name: key, value })),
-    mounts: config.mounts.map(mountOf),
+    mounts: config.mounts.map((mount) => mountOf(mount, sandbox)),
     devices: config.devices,
     labels: config.labels,
     annotations: config.annotations,

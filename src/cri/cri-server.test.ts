@@ -96,6 +96,7 @@ const noSpace = { usedBytes: 0, capacityBytes: 0, availableBytes: 0, inodesUsed:
 const runtime: Partial<PodRuntime> = {
   version: async () => ({ name: "gantry", version: "1.2.3" }),
   notReadyReason: async () => "the disk is full",
+  userNamespacesReason: async () => undefined,
   runPodSandbox: async (config) => {
     asked.sandbox = config;
     return running.sandboxId;

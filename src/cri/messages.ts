@@ -11,7 +11,19 @@ export interface NamespaceOption {
   pid: NamespaceMode;
   ipc: NamespaceMode;
   targetId: string;
-  usernsOptions: { mode: NamespaceMode } | null;
+  usernsOptions: UserNamespaceMessage | null;
+}
+
+export interface UserNamespaceMessage {
+  mode: NamespaceMode;
+  uids: IdMappingMessage[];
+  gids: IdMappingMessage[];
+}
+
+export interface IdMappingMessage {
+  hostId: number;
+  containerId: number;
+  length: number;
 }
 
 export interface SecurityProfile {
@@ -99,8 +111,8 @@ export interface MountMessage {
   hostPath: string;
   readonly: boolean;
   propagation: "PROPAGATION_PRIVATE" | "PROPAGATION_HOST_TO_CONTAINER" | "PROPAGATION_BIDIRECTIONAL";
-  uidMappings: object[];
-  gidMappings: object[];
+  uidMappings: IdMappingMessage[];
+  gidMappings: IdMappingMessage[];
   recursiveReadOnly: boolean;
   image: ImageSpec | null;
   imageSubPath: string;

@@ -83,7 +83,13 @@ export function runtimeHandlers(parts: RuntimeServiceParts): Handlers<RuntimeReq
       return {
         status: { conditions: [condition("RuntimeReady"), condition("NetworkReady")] },
         runtimeHandlers: [
-          { name: "", features: { recursiveReadOnlyMounts: hasRecursiveReadOnly(), userNamespaces: false } },
+          {
+            name: "",
+            features: {
+              recursiveReadOnlyMounts: hasRecursiveReadOnly(),
+              userNamespaces: (await runtime.userNamespacesReason()) === undefined,
+            },
+          },
         ],
         features: { supplementalGroupsPolicy: true },
         ...(verbose ? { info: { version: JSON.stringify(await runtime.version()) } } : {}),

@@ -101,12 +101,13 @@ export function sandboxMessage(status: PodSandboxStatus): object {
 }
 
 function namespaceOptions(
-  config: Pick<PodSandboxConfig, "hostNetwork" | "hostPid" | "hostIpc" | "shareProcessNamespace">,
+  config: Pick<PodSandboxConfig, "hostNetwork" | "hostPid" | "hostIpc" | "shareProcessNamespace" | "userNamespace">,
 ) {
   return {
     network: config.hostNetwork ? "NODE" : "POD",
     pid: config.hostPid ? "NODE" : config.shareProcessNamespace ? "POD" : "CONTAINER",
     ipc: config.hostIpc ? "NODE" : "POD",
+    usernsOptions: config.userNamespace === undefined ? { mode: "NODE" } : { mode: "POD", ...config.userNamespace },
   };
 }
 

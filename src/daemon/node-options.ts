@@ -3,6 +3,15 @@ import type { NetworkingOptions } from "#network/networking.ts";
 import type { InstanceConfig } from "./instance-config.ts";
 import { instancePaths } from "./instance-paths.ts";
 
+/**
+ * The ids of pods in user namespaces of their own: 256 ranges, other ones for each instance on a machine, between
+ * 536870912 and systemd-nspawn's last. They are not looked up in /etc/subuid: instances would share them.
+ */
+export function podIdRange({ index }: Pick<InstanceConfig, "index">): { first: number; pods: number } {
+  const pods = 256;
+  return { first: 0x2000_0000 + index * pods * 65_536, pods };
+}
+
 /** What the networking of an instance's node is told; `gantry reset` needs the same to take it away. */
 export function networkingOptions(config: InstanceConfig): NetworkingOptions {
   return {

@@ -28,7 +28,7 @@ import { criSocket, instancePaths, nodeAdminSocket } from "./instance-paths.ts";
 import type { RunningDaemon } from "./main.ts";
 import { settleNetworkChange } from "./network-changes.ts";
 import { nodeAdminHandler } from "./node-admin.ts";
-import { runtimeFolder, serviceTableName } from "./node-options.ts";
+import { podIdRange, runtimeFolder, serviceTableName } from "./node-options.ts";
 import { type CertificateName, type Pki, ensurePki } from "./pki.ts";
 import { version } from "./version.ts";
 
@@ -120,6 +120,7 @@ export async function startNode(
       clusterDnsIp: config.clusterDnsIp,
       clusterDomain: config.clusterDomain,
       podCidr: config.podCidr,
+      podIds: podIdRange(config),
       kubeletVersion: `v1.36.0+gantry-${version}`,
     },
     { client: nodeClient, runtime: engine.pods, log: log.with({ part: "node-agent" }), clock },

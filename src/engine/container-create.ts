@@ -102,7 +102,7 @@ export class ContainerCreator {
       const mounts: Record<string, StoredMountPoint> = {};
       for (const [index, mount] of wanted.entries()) {
         if (mount.Type === "image") {
-          const { point, image: shown } = this.#imagePoint(mount, id, index);
+          const { point, image: shown } = this.#imagePoint(mount, id, index, mapping);
           mounts[mount.Destination] = point;
           mountedImages.push({ id: point.ID as string, image: shown });
         } else mounts[mount.Destination] = this.#pointOf(mount);
@@ -311,12 +311,17 @@ export class ContainerCreator {
   }
 
   /** The image that a mount shows, with a snapshot of its own. It is one of the machine: nothing is pulled for it. */
-  #imagePoint(mount: WantedMount, containerId: string, index: number): { point: StoredMountPoint; image: Image } {
+  #imagePoint(
+    mount: WantedMount,
+    containerId: string,
+    index: number,
+    mapping: IdMapping | undefined,
+  ): { point: StoredMountPoint; image: Image } {
     const spec = mount.Spec as MountSpec;
     const { images } = this.#parts;
     const image = images.images.resolve(spec.Source as string);
     const ID = imageMountId(containerId, index);
-    const Source = join(images.snapshots.root, ID, "merged");
+    const Source = images.snapshots.mergedPath(ID, mapping !== undefined);
     return { point: { ...this.#pointOf(mount), ID, Source, Spec: { ...spec, Source: image.id } }, image };
   }
 

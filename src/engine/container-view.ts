@@ -93,7 +93,7 @@ export function inspectContainer(container: Container, images: ImageService, sto
       Data: {
         ID: container.id,
         LowerDir: lower.join(":"),
-        MergedDir: join(snapshotRoot, "merged"),
+        MergedDir: images.snapshots.mergedPath(container.id, container.mapping !== undefined),
         UpperDir: join(snapshotRoot, "diff"),
         WorkDir: join(snapshotRoot, "work"),
       },

@@ -48,6 +48,8 @@ export interface GantryRecord {
     pidNamespace?: "own" | { containerId: string };
     /** The image's groups of the user do not count. */
     strictGroups?: boolean;
+    /** Where mounts are whose files have the ids inside on disk. */
+    idMappedMounts?: string[];
     /** Of the last start. */
     user?: { uid: number; gid: number; supplementalGroups: number[] };
   };

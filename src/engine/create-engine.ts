@@ -9,7 +9,6 @@ import type { Logger } from "#base/log.ts";
 import { mappedRoot } from "#base/id-mapping.ts";
 import { TaskGroup } from "#base/task-group.ts";
 import { removeNetworkNamespace } from "#host/network-namespace.ts";
-import { unpinNamespace } from "#host/user-namespace.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { Networking } from "#network/networking.ts";
 import { VolumeStore } from "#volume/volume-store.ts";
@@ -223,8 +222,7 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
     for (const name of readdirSync(join(options.runDir, "netns"))) {
       if (!ids.has(name)) removeNetworkNamespace(join(options.runDir, "netns", name));
     }
-    for (const name of readdirSync(join(options.runDir, "userns")))
-      if (!ids.has(name)) unpinNamespace(join(options.runDir, "userns", name));
+    launcher.removeStrays((id) => ids.has(id));
   }
 
   return {

@@ -1,4 +1,4 @@
-import { statSync, writeFileSync } from "node:fs";
+import { readdirSync, statSync, writeFileSync } from "node:fs";
 import { chown, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ContainerRuntimePort, NamespacePlan } from "#api/container-runtime.ts";
@@ -73,7 +73,7 @@ export class Launcher {
 
   /** Where a container's root is mounted. */
   rootfs(container: Container): string {
-    return join(this.#parts.images.snapshots.root, container.id, "merged");
+    return this.#parts.images.snapshots.mergedPath(container.id, container.mapping !== undefined);
   }
 
   /** Root, volumes, namespaces, interface, process: all but letting it go. A failure leaves that to `takeDown`. */
@@ -116,7 +116,7 @@ export class Launcher {
     const plan = launchPlan({
       container,
       rootfs,
-      sources: await sources.prepare(container),
+      sources: await sources.prepare(container, join.namespaces.user?.path),
       netnsPath: join.netnsPath,
       linkEnv:
         sandboxId === undefined ? linkEnvironment(container.name, runningLinks(container, this.#parts.store)) : [],
@@ -274,6 +274,12 @@ export class Launcher {
     await this.#parts.network.release(container);
     if (container.mapping !== undefined) unpinNamespace(this.#userNamespacePath(container.id));
     if (container.hostConfig.IpcMode === "shareable") while (unmount(this.#shmPath(container.id))) continue;
+  }
+
+  /** Removes what an earlier process left of containers that do not run. */
+  removeStrays(isLiving: (id: string) => boolean): void {
+    const folder = join(this.#options.runDir, "userns");
+    for (const id of readdirSync(folder)) if (!isLiving(id)) unpinNamespace(join(folder, id));
   }
 
   /** Takes the process's surroundings away. Safe to repeat, and for what was never there. */

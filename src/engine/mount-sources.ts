@@ -1,8 +1,19 @@
-import { closeSync, fstatSync, mkdirSync, readdirSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
-import { GantryError } from "#base/errors.ts";
+import { errorMessage, GantryError } from "#base/errors.ts";
 import { errnoOf } from "#host/libc.ts";
-import { bindMount, unmount } from "#host/mount.ts";
+import { bindMount, idmappedMount, unmount } from "#host/mount.ts";
 import { openBeneath } from "#host/open-beneath.ts";
 import type { Snapshots } from "#image/snapshots.ts";
 import type { Container, StoredMountPoint } from "./container.ts";
@@ -43,11 +54,16 @@ export class MountSources {
 
   /**
    * Mounts images and pins parts; gives the source of each such destination. Throws docker's errors for a part that
-   * is not there or leads out of its volume.
+   * is not there or leads out of its volume. A pod's volumes are shown with the ids of the user namespace at
+   * `userNamespace`; throws `unsupported` for a file system that cannot be shown so.
    */
-  async prepare(container: Container): Promise<Map<string, string>> {
+  async prepare(container: Container, userNamespace?: string): Promise<Map<string, string>> {
     const sources = new Map<string, string>();
     for (const [index, point] of Object.values(container.record.MountPoints).entries()) {
+      if (userNamespace !== undefined && isIdMapped(container, point)) {
+        sources.set(point.Destination, this.#pinMapped(point, userNamespace, `${container.id}-${index}`));
+        continue;
+      }
       const base = point.Type === "image" ? await this.#mountImage(point) : point.Source;
       const part = partOf(point);
       if (part !== "") sources.set(point.Destination, this.#pin(base, part, `${container.id}-${index}`));
@@ -59,7 +75,8 @@ export class MountSources {
   /** After the runtime has mounted them. Safe to repeat. */
   unpin(container: Container): void {
     for (const [index, point] of Object.values(container.record.MountPoints).entries())
-      if (partOf(point) !== "") this.#unpin(join(this.#pins, `${container.id}-${index}`));
+      if (partOf(point) !== "" || isIdMapped(container, point))
+        this.#unpin(join(this.#pins, `${container.id}-${index}`));
   }
 
   /** Takes the images of a container that has ended from where they were mounted. Safe to repeat. */
@@ -74,6 +91,29 @@ export class MountSources {
       throw new GantryError("internal", `The image ${point.Name} that is mounted at ${point.Destination} is missing.`);
     }
     return this.#snapshots.mount(snapshot);
+  }
+
+  /** A second view of a volume: on disk files keep the ids that they have inside, whichever range the pod got. */
+  #pinMapped({ Source, Destination }: StoredMountPoint, userNamespace: string, name: string): string {
+    const target = join(this.#pins, name);
+    this.#unpin(target);
+    if (statSync(Source).isDirectory()) mkdirSync(target);
+    else writeFileSync(target, "");
+    const namespace = openSync(userNamespace, "r");
+    try {
+      idmappedMount(Source, target, namespace, { recursive: true });
+    } catch (cause) {
+      this.#unpin(target);
+      const why = `${Source} (with what is mounted below) cannot be shown so by Linux ${release()}`;
+      throw new GantryError(
+        "unsupported",
+        `the mount at "${Destination}" needs the ids of its pod's user namespace: ${why}: ${errorMessage(cause)}`,
+        { cause },
+      );
+    } finally {
+      closeSync(namespace);
+    }
+    return target;
   }
 
   #pin(base: string, part: string, name: string): string {
@@ -117,6 +157,9 @@ export class MountSources {
     }
   }
 }
+
+const isIdMapped = ({ record }: Container, { Destination }: StoredMountPoint): boolean =>
+  record.Gantry.pod?.idMappedMounts?.includes(Destination) === true;
 
 /** The part of a volume or image that a mount shows; "" for all of it. */
 function partOf({ Type, Spec }: StoredMountPoint): string {

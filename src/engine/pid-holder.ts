@@ -23,13 +23,24 @@ export function isHolder(pid: number, sandboxId: string): boolean {
 
 /**
  * Starts the one process that a pod needs besides its containers, and only when they share their process
- * namespace: a pid namespace cannot be pinned as a file, it ends with its process 1. Returns that one's pid.
+ * namespace: a pid namespace cannot be pinned as a file, it ends with its process 1. Returns that one's pid. The
+ * process namespace belongs to the user namespace at `userNamespace`, else to the machine's.
  */
-export async function startHolder(sandboxId: string): Promise<number> {
+export async function startHolder(sandboxId: string, userNamespace?: string): Promise<number> {
   // The holder has both ends itself: nobody writes, and nobody's end brings the end of the file.
   const pipe = makePipe();
   const child = start({
-    argv: ["unshare", "--pid", "--fork", "--", "/bin/sh", "-c", script, nameOf(sandboxId)],
+    argv: [
+      ...(userNamespace === undefined ? [] : ["nsenter", `--user=${userNamespace}`, "--"]),
+      "unshare",
+      "--pid",
+      "--fork",
+      "--",
+      "/bin/sh",
+      "-c",
+      script,
+      nameOf(sandboxId),
+    ],
     newSession: true,
     cwd: "/",
     stdio: ["null", "null", "null", pipe.readEnd, pipe.writeEnd],

@@ -16,6 +16,7 @@ import type {
 import { AsyncQueue } from "#base/async-queue.ts";
 import type { Clock } from "#base/clock.ts";
 import { errorMessage, GantryError, hasCode } from "#base/errors.ts";
+import type { IdMapping, IdRange } from "#base/id-mapping.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
 import { connectHere } from "#host/bound-sockets.ts";
 import { inNetworkNamespace } from "#host/network-namespace.ts";
@@ -67,6 +68,10 @@ export interface PodRuntimeParts {
   clock: Clock;
 }
 
+/** Any will do to see whether the machine can. */
+const probedIds: IdRange[] = [{ containerId: 0, hostId: 100_000, length: 65_536 }];
+const probedMapping: IdMapping = { uids: probedIds, gids: probedIds };
+
 /** The pod-runtime port over the engine: pods' containers are the engine's own, in a sandbox. */
 export class EnginePodRuntime implements PodRuntime {
   readonly #options: PodRuntimeOptions;
@@ -84,6 +89,16 @@ export class EnginePodRuntime implements PodRuntime {
 
   async notReadyReason(): Promise<string | undefined> {
     return undefined;
+  }
+
+  #userNamespaces: Promise<string | undefined> | undefined;
+
+  userNamespacesReason(): Promise<string | undefined> {
+    this.#userNamespaces ??= this.#parts.images.snapshots.checkMapping(probedMapping).then(
+      () => undefined,
+      (error: unknown) => errorMessage(error),
+    );
+    return this.#userNamespaces;
   }
 
   // ---- sandboxes
@@ -162,11 +177,19 @@ export class EnginePodRuntime implements PodRuntime {
       const logPath = config.logPath === "" ? "" : join(sandbox.config.logDirectory, config.logPath);
       if (logPath !== "") await mkdir(dirname(logPath), { recursive: true });
       const pod = sandbox.config.metadata;
+      const idMapped = config.mounts.filter((mount) => mount.idMapped === true).map((mount) => mount.containerPath);
+      const { userNamespace } = sandbox.config;
+      if (idMapped.length > 0 && userNamespace === undefined)
+        throw new GantryError(
+          "invalid",
+          `the mount at "${idMapped[0]}" is ID-mapped, but its pod has no user namespace`,
+        );
       const body = createBodyOf(config, sandbox, image, this.#options.cgroupParent);
       const { container } = await creator.create(
         `k8s_${name}_${pod.name}_${pod.namespace}_${pod.uid}_${attempt}`,
         body,
         {
+          mapping: userNamespace,
           pod: {
             sandboxId,
             logPath,
@@ -176,6 +199,7 @@ export class EnginePodRuntime implements PodRuntime {
             labels: config.labels,
             annotations: config.annotations,
             ...(config.security.supplementalGroupsPolicy === "strict" ? { strictGroups: true } : {}),
+            ...(idMapped.length === 0 ? {} : { idMappedMounts: idMapped }),
             ...(config.security.pidNamespace === undefined ? {} : { pidNamespace: config.security.pidNamespace }),
           },
         },

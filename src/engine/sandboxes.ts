@@ -1,16 +1,18 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { chown, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hostname } from "node:os";
 import type { PodSandboxConfig, PodSandboxStatus } from "#api/pod-runtime.ts";
 import type { Clock } from "#base/clock.ts";
 import { GantryError } from "#base/errors.ts";
+import { checkIdRanges, type IdMapping, mappedRoot } from "#base/id-mapping.ts";
 import { newContainerId } from "#base/ids.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
 import type { Logger } from "#base/log.ts";
 import { mount, unmount } from "#host/mount.ts";
 import { createNetworkNamespace, inNetworkNamespace, removeNetworkNamespace } from "#host/network-namespace.ts";
-import { pinNamespaces, unpinNamespaces } from "#host/pinned-namespaces.ts";
+import { inPinnedNamespaces, pinNamespaces, unpinNamespaces } from "#host/pinned-namespaces.ts";
+import { pinOwnedNamespaces, unpinNamespace } from "#host/user-namespace.ts";
 import { formatHosts, type HostsEntry } from "#network/hosts-file.ts";
 import type { PodNetwork } from "#network/pod-network.ts";
 import { formatResolvConf } from "#network/resolv-conf.ts";
@@ -89,8 +91,9 @@ export class Sandboxes {
     const { config, id } = record;
     const folder = this.#folder(id);
     await mkdir(folder, { recursive: true, mode: 0o711 });
+    if (config.userNamespace !== undefined) await this.#pinMapped(record, config.userNamespace);
     if (!config.hostNetwork) {
-      createNetworkNamespace(join(folder, "net"));
+      if (config.userNamespace === undefined) createNetworkNamespace(join(folder, "net"));
       const { network } = this.#parts;
       if (network === undefined) throw new GantryError("unavailable", "this node has no pod network");
       record.endpoint = await network.attach({
@@ -112,7 +115,7 @@ export class Sandboxes {
     inNetwork(() => {
       for (const [key, value] of sysctls.filter(([name]) => name.startsWith("net."))) writeSysctl(key, value);
     });
-    pinNamespaces({
+    const settings = {
       folder,
       ipc: !config.hostIpc,
       uts: !config.hostNetwork,
@@ -120,7 +123,9 @@ export class Sandboxes {
       inside: () => {
         for (const [key, value] of sysctls.filter(([name]) => !name.startsWith("net."))) writeSysctl(key, value);
       },
-    });
+    };
+    if (config.userNamespace === undefined) pinNamespaces(settings);
+    else inPinnedNamespaces(settings, mappedRoot(config.userNamespace));
     if (!config.hostIpc) {
       await mkdir(join(folder, "shm"), { recursive: true });
       mount({
@@ -130,9 +135,31 @@ export class Sandboxes {
         flags: 2 | 4 | 8,
         data: `mode=1777,size=${shmBytes}`,
       });
+      await this.#own(record, join(folder, "shm"));
     }
-    if (config.shareProcessNamespace && !config.hostPid) record.holderPid = await startHolder(id);
+    if (config.shareProcessNamespace && !config.hostPid)
+      record.holderPid = await startHolder(id, config.userNamespace && join(folder, "user"));
     await this.#writeFiles(record);
+  }
+
+  /** All namespaces of a pod with ids of its own belong to its user namespace: only so has its root a say in them. */
+  async #pinMapped({ config, id }: SandboxRecord, mapping: IdMapping): Promise<void> {
+    checkIdRanges(mapping.uids, "users");
+    checkIdRanges(mapping.gids, "groups");
+    mappedRoot(mapping);
+    if (config.hostNetwork || config.hostPid || config.hostIpc)
+      throw new GantryError(
+        "invalid",
+        "a pod in a user namespace of its own cannot have the machine's network, process or ipc namespace",
+      );
+    const at = (name: string): string => join(this.#folder(id), name);
+    await pinOwnedNamespaces({ mapping }, { user: at("user"), net: at("net"), ipc: at("ipc"), uts: at("uts") });
+  }
+
+  async #own({ config }: SandboxRecord, ...paths: string[]): Promise<void> {
+    if (config.userNamespace === undefined) return;
+    const { uid, gid } = mappedRoot(config.userNamespace);
+    await Promise.all(paths.map((path) => chown(path, uid, gid)));
   }
 
   async #writeFiles(record: SandboxRecord): Promise<void> {
@@ -152,6 +179,8 @@ export class Sandboxes {
       writeFile(join(folder, "hostname"), `${name}\n`),
       writeFile(join(folder, "resolv.conf"), resolv),
     ]);
+    const files = this.files(record.id);
+    await this.#own(record, files.hosts, files.hostname, files.resolvConf);
   }
 
   /** Where the files are that containers of the sandbox see under /etc. */
@@ -188,6 +217,9 @@ export class Sandboxes {
         ipc: config.hostIpc ? { kind: "host" } : { kind: "path", path: join(folder, "ipc") },
         uts: config.hostNetwork ? { kind: "host" } : { kind: "path", path: join(folder, "uts") },
         cgroup: { kind: "host" },
+        ...(config.userNamespace === undefined
+          ? {}
+          : { user: { path: join(folder, "user"), mapping: config.userNamespace } }),
       },
     };
   }
@@ -210,6 +242,7 @@ export class Sandboxes {
     await this.#parts.network?.detach(record.id);
     removeNetworkNamespace(join(folder, "net"));
     unpinNamespaces(folder);
+    unpinNamespace(join(folder, "user"));
     while (unmount(join(folder, "shm"))) continue;
     await rm(folder, { recursive: true, force: true });
   }
@@ -248,6 +281,7 @@ export class Sandboxes {
         hostPid: config.hostPid,
         hostIpc: config.hostIpc,
         shareProcessNamespace: config.shareProcessNamespace,
+        ...(config.userNamespace === undefined ? {} : { userNamespace: config.userNamespace }),
       },
       ...(config.resources === undefined ? {} : { resources: config.resources }),
       labels: config.labels,

@@ -1,6 +1,6 @@
 import { isMainThread } from "node:worker_threads";
 import type { FileOwner } from "#base/id-mapping.ts";
-import { bind, check } from "./libc.ts";
+import { bind, check, rawSyscall } from "./libc.ts";
 
 const setfsuid = bind("setfsuid", "int", ["uint32"]);
 const setfsgid = bind("setfsgid", "int", ["uint32"]);
@@ -16,6 +16,35 @@ function header(): Buffer {
 
 /** Two of effective, permitted, inheritable. */
 const setsLength = 24;
+
+/** By architecture: x86-64, arm64. */
+const numbers = process.arch === "arm64" ? { setresuid: 147, setresgid: 149 } : { setresuid: 117, setresgid: 119 };
+const keep = -1;
+
+/**
+ * Runs `work` with this thread's effective user and group changed, and without root's rights: for what the kernel
+ * grants by user id alone. `work` must be synchronous. The machine's calls are used directly, as the C library
+ * changes all threads.
+ */
+export function asEffectiveUser<T>(user: FileOwner, work: () => T): T {
+  const change = ({ uid, gid }: FileOwner, isBack: boolean): void => {
+    // The group first on the way there, last on the way back: each takes root's rights.
+    const setUser = (): number => rawSyscall(numbers.setresuid, "lll", keep, uid, keep);
+    const setGroup = (): number => rawSyscall(numbers.setresgid, "lll", keep, gid, keep);
+    for (const set of isBack ? [setUser, setGroup] : [setGroup, setUser]) {
+      if (set() === 0) continue;
+      // Going on as somebody else would be worse than to stop.
+      if (isBack) process.abort();
+      check(-1, "setresuid", { ...user });
+    }
+  };
+  try {
+    change(user, false);
+    return work();
+  } finally {
+    change({ uid: 0, gid: 0 }, true);
+  }
+}
 
 /** Makes this thread what `asFileOwner` makes it, for good: for a worker thread. */
 export function becomeFileOwner(owner: FileOwner): void {

@@ -1,5 +1,7 @@
-import { openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { FileOwner } from "#base/id-mapping.ts";
+import { asEffectiveUser } from "./file-credentials.ts";
 import { bind, check, cString } from "./libc.ts";
 import { mountFlags, unmount } from "./mount.ts";
 
@@ -32,6 +34,45 @@ export interface PinOptions {
   inside?: () => void;
 }
 
+/**
+ * Sets up pinned ipc and uts namespaces that belong to a user namespace whose root is `owner` outside. Only that user
+ * may write their kernel settings, not the machine's root.
+ */
+export function inPinnedNamespaces(options: PinOptions, owner: FileOwner): void {
+  const wanted = (["ipc", "uts"] as const).filter((kind) => options[kind]);
+  let left = 0;
+  try {
+    for (const kind of wanted) {
+      ownNamespace(kind);
+      const path = join(options.folder, kind);
+      const fd = openSync(path, "r");
+      try {
+        check(setns(fd, kinds[kind]), "setns", { path });
+      } finally {
+        closeSync(fd);
+      }
+      left++;
+      if (kind === "uts") setHostname(options.hostname);
+    }
+    const { inside } = options;
+    if (inside !== undefined) asEffectiveUser(owner, inside);
+  } finally {
+    comeBack(wanted.slice(0, left));
+  }
+}
+
+function setHostname(hostname: string): void {
+  const name = Buffer.from(hostname);
+  check(sethostname(name.length === 0 ? Buffer.alloc(1) : name, name.length), "sethostname");
+}
+
+function comeBack(left: readonly Kind[]): void {
+  for (const kind of left) {
+    // Going on in somebody else's namespace would be worse than to stop.
+    if (setns(ownNamespace(kind), kinds[kind]) !== 0) process.abort();
+  }
+}
+
 /** Makes ipc and uts namespaces that live as long as their files stay mounted, without a process in them. */
 export function pinNamespaces(options: PinOptions): void {
   const wanted = (["ipc", "uts"] as const).filter((kind) => options[kind]);
@@ -48,16 +89,11 @@ export function pinNamespaces(options: PinOptions): void {
       check(mountCall(source, cString(join(options.folder, kind)), cString("none"), mountFlags.bind, null), "mount", {
         path: join(options.folder, kind),
       });
-      if (kind !== "uts") continue;
-      const name = Buffer.from(options.hostname);
-      check(sethostname(name.length === 0 ? Buffer.alloc(1) : name, name.length), "sethostname");
+      if (kind === "uts") setHostname(options.hostname);
     }
     options.inside?.();
   } finally {
-    for (const kind of wanted.slice(0, left)) {
-      // Going on in somebody else's namespace would be worse than to stop.
-      if (setns(ownNamespace(kind), kinds[kind]) !== 0) process.abort();
-    }
+    comeBack(wanted.slice(0, left));
   }
 }
 

@@ -10,7 +10,7 @@ import { canonicalString, parseReference } from "./reference.ts";
 import { Snapshots } from "./snapshots.ts";
 import { UnpackPool } from "./unpack-pool.ts";
 
-/** Everything about images, on one folder: `oci/`, `layers/`, `snapshots/`, `init/`. */
+/** Everything about images, on one folder: `oci/`, `layers/`, `snapshots/`, `init/`, `roots/`. */
 export class ImageService {
   readonly content: ContentStore;
   readonly layers: LayerStore;

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { mkdir, readdir, rename, rm, symlink, unlink } from "node:fs/promises";
+import { chmod, mkdir, readdir, rename, rm, symlink, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import type { Digest } from "#base/ids.ts";
@@ -75,6 +75,8 @@ export class LayerStore {
   /** Reads what is there and removes what an earlier crash left half-made. */
   async start(): Promise<void> {
     await mkdir(join(this.root, "l"), { recursive: true, mode: 0o711 });
+    // Programs of images with root's set-user-ID bit are nothing for this machine's users.
+    await chmod(this.root, 0o700);
     for (const name of await readdir(this.root)) {
       if (name === "l") continue;
       const layer = /^[a-f0-9]{64}$/.test(name)

@@ -38,6 +38,14 @@ export interface SnapshotPaths {
 /** The kernel takes mount options of one page, with the end. */
 const maxOptions = 4095;
 
+/** Folders in which `checkMapping` tries what the machine can. */
+const probePrefix = "probe-";
+
+async function dropProbe(folder: string): Promise<void> {
+  for (const name of ["merged", "view"]) while (unmount(join(folder, name))) continue;
+  await rm(folder, { recursive: true, force: true });
+}
+
 const volatileOption = ",volatile";
 
 /**
@@ -90,6 +98,7 @@ export class Snapshots {
   readonly root: string;
   /** Holds this folder, the layers and the lowest layer. */
   readonly #base: string;
+  readonly #roots: string;
   readonly #layers: LayerStore;
   /** Which layers each snapshot stands on: told from the snapshots themselves, never stored. */
   readonly #chains = new Map<string, readonly string[]>();
@@ -105,12 +114,15 @@ export class Snapshots {
     this.root = root;
     this.#layers = layers;
     this.#base = dirname(root);
+    this.#roots = join(this.#base, "roots");
     this.#initLayer = join(this.#base, "init");
   }
 
   async start(): Promise<void> {
-    await mkdir(this.root, { recursive: true, mode: 0o711 });
+    for (const folder of [this.root, this.#roots]) await mkdir(folder, { recursive: true, mode: 0o711 });
     await this.#makeInitLayer();
+    for (const name of await readdir(this.#base))
+      if (name.startsWith(probePrefix)) await dropProbe(join(this.#base, name));
     for (const name of await readdir(this.root))
       if (name.startsWith("tmp-")) await rm(join(this.root, name), { recursive: true, force: true });
     for (const id of await this.list()) {
@@ -155,13 +167,21 @@ export class Snapshots {
     );
   }
 
+  /**
+   * Where a snapshot is mounted. With mapped ids it is not beside what is written: there files have the ids inside, so
+   * a program with root's set-user-ID bit would make anybody root who could get to it.
+   */
+  mergedPath(id: string, isMapped = existsSync(join(this.#roots, id))): string {
+    return join(isMapped ? this.#roots : this.root, id, "merged");
+  }
+
   paths(snapshot: Snapshot): SnapshotPaths {
     const folder = join(this.root, snapshot.id);
     const lower = snapshot.chain.map((chainId) => this.#layers.diffPath(this.#layer(snapshot, chainId)));
     return {
       upper: join(folder, "diff"),
       work: join(folder, "work"),
-      merged: join(folder, "merged"),
+      merged: this.mergedPath(snapshot.id, snapshot.mapping !== undefined),
       lower: [...lower.reverse(), this.#initLayer],
     };
   }
@@ -186,10 +206,14 @@ export class Snapshots {
     await removeFolder(temporary);
     // Few and short: other threads would take longer to be asked.
     mkdirSync(temporary, { mode: 0o710 });
-    for (const name of ["diff", "work", "merged"])
+    for (const name of mapping === undefined ? ["diff", "work", "merged"] : ["diff", "work"])
       mkdirSync(join(temporary, name), { mode: name === "work" ? 0o700 : 0o755 });
-    // Its root has to get through to `merged`; nobody else has.
-    if (mapping !== undefined) chownSync(temporary, 0, mappedRoot(mapping).gid);
+    if (mapping !== undefined) {
+      mkdirSync(dirname(this.mergedPath(id, true)), { recursive: true, mode: 0o710 });
+      mkdirSync(this.mergedPath(id, true), { recursive: true, mode: 0o755 });
+      // Its root has to get through; nobody else has.
+      chownSync(dirname(this.mergedPath(id, true)), 0, mappedRoot(mapping).gid);
+    }
     writeFileSync(join(temporary, "snapshot.json"), JSON.stringify(snapshot), { mode: 0o644 });
     renameSync(temporary, join(this.root, id));
     return snapshot;
@@ -279,7 +303,7 @@ export class Snapshots {
   /** Throws `unsupported` unless the folder's file system and the kernel can show layers with mapped ids. */
   async checkMapping(mapping: IdMapping): Promise<void> {
     requireWay(this.#base, mappedRoot(mapping));
-    const probe = await mkdtemp(join(this.#base, "probe-"));
+    const probe = await mkdtemp(join(this.#base, probePrefix));
     try {
       const namespace = await this.#userNamespaces.open(mapping);
       const [view, merged] = [join(probe, "view"), join(probe, "merged")];
@@ -296,7 +320,7 @@ export class Snapshots {
         unmount(view);
       }
     } finally {
-      await rm(probe, { recursive: true, force: true });
+      await dropProbe(probe);
     }
   }
 
@@ -307,14 +331,14 @@ export class Snapshots {
 
   /** The same as `unmount`, without holding up the event loop while the kernel writes what it must. */
   async unmountLater(id: string): Promise<void> {
-    await unmountFileSystem(join(this.root, id, "merged"));
+    await unmountFileSystem(this.mergedPath(id));
     // A single layer that is bound there is no file system of its own.
     this.unmount(id);
   }
 
   /** Safe to repeat, and for what was never mounted. */
   unmount(id: string): void {
-    for (const name of ["merged", "mapped"]) while (unmount(join(this.root, id, name))) continue;
+    for (const path of [this.mergedPath(id), join(this.root, id, "mapped")]) while (unmount(path)) continue;
   }
 
   /** The layers below may go: nobody looks into this snapshot any more, and it is about to be removed. */
@@ -332,6 +356,7 @@ export class Snapshots {
     }
     this.#chains.delete(id);
     await removeFolder(doomed);
+    if (existsSync(join(this.#roots, id))) await removeFolder(join(this.#roots, id));
   }
 
   /** Bytes in the writable layer, hard links counted once. */
@@ -385,6 +410,11 @@ export class Snapshots {
       if (name.startsWith("tmp-")) rmSync(join(this.root, name), { recursive: true, force: true });
       else await this.remove(name);
       removed.push(name);
+    }
+    for (const name of await readdir(this.#roots)) {
+      if (keep.has(name)) continue;
+      this.unmount(name);
+      await removeFolder(join(this.#roots, name));
     }
     return removed;
   }

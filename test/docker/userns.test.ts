@@ -126,6 +126,17 @@ test("the machine's /dev/null stays the machine's", () => {
   assert.deepEqual(owner("/dev/null"), [0, 0]);
 });
 
+test("whoever got out of a container gets to its root, but to no file that has root's id on disk", () => {
+  const ids = [`--reuid=${firstUid}`, `--regid=${firstGid}`, "--clear-groups"];
+  const reaches = (key: string): boolean => {
+    const folder = inspect("plain", `{{.GraphDriver.Data.${key}}}`).split(":")[0] as string;
+    return instance.run("setpriv", [...ids, "ls", folder]).status === 0;
+  };
+  assert.deepEqual(["MergedDir", "UpperDir", "LowerDir"].map(reaches), [true, false, false]);
+  const merged = inspect("plain", "{{.GraphDriver.Data.MergedDir}}");
+  assert.notEqual(instance.run("setpriv", ["--reuid=7", "--regid=7", "--clear-groups", "ls", merged]).status, 0);
+});
+
 test("volumes belong to the mapped root; bind mounts have the machine's ids", () => {
   instance.docker("volume", "create", "vol");
   const at = instance.docker("volume", "inspect", "--format", "{{.Mountpoint}}", "vol").trim();

@@ -109,9 +109,9 @@ export function containerConfig(pod: Pod, container: Container, facts: Container
         hostPath: facts.terminationMessageFile,
         containerPath: messagePath,
         readOnly: false,
-        propagation: "private",
+        propagation: "private" as const,
       },
-    ],
+    ].map((mount) => (pod.spec?.hostUsers === false ? { ...mount, idMapped: true } : mount)),
     devices: [],
     labels: {
       [runtimeLabels.podName]: name,

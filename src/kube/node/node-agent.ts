@@ -25,6 +25,7 @@ import { parseResolvConf } from "./sandbox-config.ts";
 import { rotateLog } from "./server/log-rotation.ts";
 import { NodeServer } from "./server/node-server.ts";
 import { StatusManager } from "./status-manager.ts";
+import { type PodIdRange, PodUserNamespaces } from "./user-namespaces.ts";
 import { ObjectTracker } from "./volumes/object-tracker.ts";
 import { TokenSource } from "./volumes/token-source.ts";
 import { type NodeMounts, type VolumePlugin, VolumeStore } from "./volumes/volume-store.ts";
@@ -51,6 +52,8 @@ export interface NodeAgentOptions {
   labels?: Record<string, string>;
   /** Default 110. */
   maxPods?: number;
+  /** Of pods with user namespaces of their own. Default: 256 ranges from 536870912 on. */
+  podIds?: PodIdRange;
   /** Default /etc/resolv.conf. */
   resolvConf?: string;
 }
@@ -79,6 +82,9 @@ export interface NodeAgent {
   pods(): Pod[];
 }
 
+/** Above what is usually given to users, below what systemd-nspawn's ranges end at. */
+const defaultPodIds: PodIdRange = { first: 0x2000_0000, pods: 256 };
+
 const logCheckMs = 10_000;
 
 /** The node agent: runs the pods that are bound to its node, and reports on them (the kubelet's job). */
@@ -106,6 +112,7 @@ export function createNodeAgent(options: NodeAgentOptions, parts: NodeAgentParts
     runtime,
     view,
     volumes: new VolumeStore({ podsRoot }, parts.mounts ?? hostMounts, parts.volumePlugins),
+    userNamespaces: new PodUserNamespaces(podsRoot, options.podIds ?? defaultPodIds),
     objects,
     tokens: new TokenSource(client, clock),
     images: new ImagePuller(runtime, clock),

@@ -14,6 +14,7 @@ import type { SandboxFacts } from "./sandbox-config.ts";
 import type { StatusManager } from "./status-manager.ts";
 import type { ObjectTracker } from "./volumes/object-tracker.ts";
 import type { TokenSource } from "./volumes/token-source.ts";
+import type { PodUserNamespaces } from "./user-namespaces.ts";
 import type { VolumeStore } from "./volumes/volume-store.ts";
 
 /** What all pod workers of a node share. */
@@ -21,6 +22,7 @@ export interface PodServices {
   runtime: PodRuntime;
   view: RuntimeView;
   volumes: VolumeStore;
+  userNamespaces: PodUserNamespaces;
   objects: ObjectTracker;
   tokens: TokenSource;
   images: ImagePuller;

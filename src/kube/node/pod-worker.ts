@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import type { PodContainerStatus } from "#api/pod-runtime.ts";
-import { errorMessage, hasCode } from "#base/errors.ts";
+import { errorMessage, GantryError, hasCode } from "#base/errors.ts";
+import type { IdMapping } from "#base/id-mapping.ts";
 import { TaskGroup } from "#base/task-group.ts";
 import { goDuration } from "./backoff.ts";
 import { type StartFailure, startContainer } from "./container-starter.ts";
@@ -357,6 +358,15 @@ export class PodWorker {
     return false;
   }
 
+  /** The ids of a pod that does not want the machine's; undefined for one that does. */
+  async #userNamespace(): Promise<IdMapping | undefined> {
+    if (this.#pod.spec?.hostUsers !== false) return undefined;
+    const { runtime, userNamespaces } = this.#services;
+    const reason = await runtime.userNamespacesReason();
+    if (reason !== undefined) throw new GantryError("unsupported", `hostUsers is false, but ${reason}`);
+    return userNamespaces.mappingOf(this.uid);
+  }
+
   async #createSandbox(attempt: number, view: PodView, signal: AbortSignal): Promise<void> {
     const { runtime, sandbox, recorder } = this.#services;
     await this.#volumes.prepare(this.#pod, this.#facts(), signal);
@@ -369,7 +379,11 @@ export class PodWorker {
       );
     }
     try {
-      const id = await runtime.runPodSandbox(sandboxConfig(this.#pod, attempt, sandbox));
+      const userNamespace = await this.#userNamespace();
+      const id = await runtime.runPodSandbox({
+        ...sandboxConfig(this.#pod, attempt, sandbox),
+        ...(userNamespace === undefined ? {} : { userNamespace }),
+      });
       this.#services.view.touchSandbox(this.uid, id);
     } catch (error) {
       if (!signal.aborted) {

@@ -94,6 +94,10 @@ export class FakeRuntime implements PodRuntime {
     return undefined;
   }
 
+  async userNamespacesReason(): Promise<string | undefined> {
+    return undefined;
+  }
+
   async runPodSandbox(config: PodSandboxConfig): Promise<string> {
     this.#check("runPodSandbox");
     const id = `sandbox-${++this.#serial}`;
