@@ -2,17 +2,36 @@
 export class KeyedLock {
   readonly #tails = new Map<string, Promise<unknown>>();
 
-  async run<T>(key: string, work: () => Promise<T> | T): Promise<T> {
+  /** With a signal, who waits for a turn gives up when it aborts, and rejects with its reason. */
+  async run<T>(key: string, work: () => Promise<T> | T, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
     const before = this.#tails.get(key);
-    const mine = before === undefined ? (async () => work())() : before.then(work, work);
-    const tail = mine.catch(() => {});
-    this.#tails.set(key, tail);
-    try {
-      return await mine;
-    } finally {
+    let isWaiting = before !== undefined;
+    const begin = (): Promise<T> | T => {
+      isWaiting = false;
+      signal?.throwIfAborted();
+      return work();
+    };
+    const mine = before === undefined ? (async () => work())() : before.then(begin, begin);
+    // Also of one that was given up: those behind it wait for those before it.
+    const forget = (): void => {
       if (this.#tails.get(key) === tail) this.#tails.delete(key);
-    }
+    };
+    const tail: Promise<void> = mine.then(forget, forget);
+    this.#tails.set(key, tail);
+    return signal === undefined || !isWaiting ? mine : orAborted(mine, signal, () => isWaiting);
   }
+}
+
+/** What `work` gives, or the signal's reason when that comes first and while `isGivenUp` says so. */
+function orAborted<T>(work: Promise<T>, signal: AbortSignal, isGivenUp: () => boolean): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = (): void => {
+      if (isGivenUp()) reject(signal.reason as Error);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
 }
 
 /** Lets at most `limit` pieces of work run at once; the rest wait in order. */
@@ -25,9 +44,14 @@ export class Gate {
     this.#limit = limit;
   }
 
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#active >= this.#limit) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    else this.#active++;
+  /** With a signal, who waits gives up when it aborts, and rejects with its reason. `onWait` tells that it waits. */
+  async run<T>(work: () => Promise<T>, options: { signal?: AbortSignal; onWait?: () => void } = {}): Promise<T> {
+    const { signal, onWait } = options;
+    signal?.throwIfAborted();
+    if (this.#active >= this.#limit) {
+      onWait?.();
+      await this.#turn(signal);
+    } else this.#active++;
     try {
       return await work();
     } finally {
@@ -35,5 +59,20 @@ export class Gate {
       if (next === undefined) this.#active--;
       else next();
     }
+  }
+
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const go = (): void => {
+        signal?.removeEventListener("abort", giveUp);
+        resolve();
+      };
+      const giveUp = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(go), 1);
+        reject(signal?.reason as Error);
+      };
+      this.#waiting.push(go);
+      signal?.addEventListener("abort", giveUp, { once: true });
+    });
   }
 }

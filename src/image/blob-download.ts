@@ -21,11 +21,11 @@ export interface DownloadEvents {
 const maxTries = 100;
 const lock = new KeyedLock();
 
-/** Worth another try: the connection was cut, or the server has too much to do. */
+/** Worth another try: the connection was cut, or the server failed. A server that says "too many" is not asked again. */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof GantryError)) return false;
   const status = error.data["status"];
-  if (typeof status === "number") return status === 429 || status >= 500;
+  if (typeof status === "number") return status >= 500;
   return error.data["network"] === true;
 }
 
@@ -41,7 +41,7 @@ export async function downloadBlob(
   options: DownloadEvents & { signal?: AbortSignal | undefined },
 ): Promise<void> {
   const digest = asDigest(descriptor.digest);
-  await lock.run(content.path(digest), async () => {
+  const work = async (): Promise<void> => {
     if (await content.has(digest)) return;
     const partial = await PartialBlob.open(content, digest, descriptor.size);
     try {
@@ -55,7 +55,8 @@ export async function downloadBlob(
     } finally {
       await partial.close();
     }
-  });
+  };
+  await lock.run(content.path(digest), work, options.signal);
 }
 
 async function downloadWhole(
@@ -83,7 +84,7 @@ async function downloadWhole(
 }
 
 async function downloadRest(repository: Repository, partial: PartialBlob, options: DownloadEvents): Promise<void> {
-  const { body, offset, url } = await repository.blob(partial.digest, partial.offset);
+  const { body, offset, url, isWhole } = await repository.blob(partial.digest, partial.offset);
   if (offset !== partial.offset) await partial.restart();
   if (offset !== partial.offset) {
     body.destroy();
@@ -100,6 +101,8 @@ async function downloadRest(repository: Repository, partial: PartialBlob, option
     body.destroy();
     throw networkError("GET", url, error);
   }
+  // An answer that was all there is, and came to its end: asking again would bring the same.
+  if (isWhole && partial.offset < partial.size) await partial.refuse();
   if (partial.offset < partial.size)
     throw new GantryError("unavailable", "unexpected EOF", { data: { network: true } });
 }

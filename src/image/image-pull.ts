@@ -1,10 +1,18 @@
 import type { ProgressMessage } from "#api/docker/object-types.ts";
 import { GantryError } from "#base/errors.ts";
 import type { Digest } from "#base/ids.ts";
-import { downloadBlob } from "./blob-download.ts";
+import { downloadBlob, isPassing } from "./blob-download.ts";
 import { asDigest, chainIds, hexOf } from "./digest.ts";
 import type { Image, ImageStore } from "./image-store.ts";
-import { type Descriptor, type ImageIndex, type Platform, hostPlatform } from "./oci.ts";
+import {
+  type Descriptor,
+  type ImageConfig,
+  type ImageIndex,
+  type Manifest,
+  type Platform,
+  hostPlatform,
+  mediaTypes,
+} from "./oci.ts";
 import { maxManifestBytes, parseImageConfig, parseManifestOrIndex } from "./oci-parse.ts";
 import { type ImageReference, canonicalString, familiarString, repositoryOf, withDefaultTag } from "./reference.ts";
 import type { RegistryCredentials } from "./registry-auth.ts";
@@ -29,16 +37,29 @@ const progressMs = 100;
 
 const shortId = (digest: string): string => hexOf(digest).slice(0, 12);
 
-/** `linux/arm64/v8` as a platform. Throws `invalid`. */
+const systems = ["linux", "windows", "darwin", "freebsd"];
+const architectures = ["386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"];
+
+/** `linux/arm64/v8` as a platform (containerd, platforms.Parse). Throws `invalid`. */
 export function parsePlatform(text: string): Platform {
   const parts = text.toLowerCase().split("/");
-  if (parts.length > 3 || parts.some((part) => !/^[a-z0-9_.-]+$/.test(part)))
+  if (parts.length > 3)
+    throw new GantryError("invalid", `${JSON.stringify(text)}: cannot parse platform specifier: invalid argument`);
+  if (parts.some((part) => !/^[a-z0-9_.-]+$/.test(part)))
     throw new GantryError(
       "invalid",
       `${JSON.stringify(text)} is an invalid component of ${JSON.stringify(text)}: platform specifier component must match "^[A-Za-z0-9_.-]+$": invalid argument`,
     );
   const [first, second, third] = parts as [string, string?, string?];
-  if (second === undefined) return first === "linux" ? hostPlatform() : { ...architectureOf(first), os: "linux" };
+  if (second === undefined) {
+    if (systems.includes(first)) return { ...hostPlatform(), os: first };
+    const platform = { ...architectureOf(first), os: "linux" };
+    if (architectures.includes(platform.architecture)) return platform;
+    throw new GantryError(
+      "invalid",
+      `${JSON.stringify(text)}: unknown operating system or architecture: invalid argument`,
+    );
+  }
   return { os: first, ...architectureOf(second), ...(third === undefined ? {} : { variant: third }) };
 }
 
@@ -75,9 +96,13 @@ export async function pullImage(
     options.platform === undefined || options.platform === "" ? hostPlatform() : parsePlatform(options.platform);
   try {
     const { credentials, signal } = options;
-    return await parts.client.withRepository(reference, { credentials, signal, actions: "pull" }, (repository) =>
-      pullFrom(parts, repository, reference, platform, options),
+    const { image, isNew } = await parts.client.withRepository(
+      reference,
+      { credentials, signal, actions: "pull" },
+      (repository) => pullFrom(parts, repository, reference, platform, options),
     );
+    tellStatus(options, reference, isNew);
+    return image;
   } catch (error) {
     throw pullError(reference, error);
   }
@@ -94,12 +119,70 @@ export async function pullAllTags(
     const { credentials, signal } = options;
     const platform =
       options.platform === undefined || options.platform === "" ? hostPlatform() : parsePlatform(options.platform);
+    let isAnyNew = false;
     await parts.client.withRepository(reference, { credentials, signal, actions: "pull" }, async (repository) => {
-      for (const tag of await repository.tags())
-        await pullFrom(parts, repository, { ...reference, tag }, platform, options);
+      for (const tag of await repository.tags()) {
+        const { isNew } = await pullFrom(parts, repository, { ...reference, tag }, platform, options);
+        isAnyNew ||= isNew;
+      }
     });
+    tellStatus(options, reference, isAnyNew);
   } catch (error) {
     throw pullError(reference, error);
+  }
+}
+
+function tellStatus({ progress }: PullImageOptions, reference: ImageReference, isNew: boolean): void {
+  const what = isNew ? "Downloaded newer image" : "Image is up to date";
+  progress?.({ status: `Status: ${what} for ${familiarString(reference)}` });
+}
+
+/** What may stand in the place of an image's configuration (moby, distribution/registry.go). */
+const configTypes = [
+  mediaTypes.config,
+  mediaTypes.dockerConfig,
+  "application/octet-stream",
+  "application/json",
+  "text/html",
+  "",
+];
+
+/** Refuses what is no image, before anything of it is downloaded (moby, distribution/pull_v2.go). */
+function checkMediaTypes({ config, layers }: Manifest): void {
+  if (!configTypes.includes(config.mediaType))
+    throw new GantryError("invalid", `Encountered remote ${JSON.stringify(config.mediaType)}(unknown) when fetching`);
+  for (const { mediaType } of layers) {
+    if (/^application\/vnd\.(oci\.image|docker)/i.test(mediaType) || configTypes.includes(mediaType)) continue;
+    throw new GantryError("invalid", `unsupported media type ${mediaType}`);
+  }
+}
+
+/** Downloads and reads a manifest's configuration. Throws in docker's words. */
+async function pullConfig(
+  { images: { content }, client }: PullParts,
+  repository: Repository,
+  descriptor: Descriptor,
+  signal: AbortSignal | undefined,
+): Promise<ImageConfig> {
+  const digest = asDigest(descriptor.digest);
+  try {
+    await downloadBlob(content, repository, descriptor, client.config, { signal });
+  } catch (error) {
+    if (!(error instanceof GantryError) || error.code === "cancelled") throw error;
+    const attempts = isPassing(error) ? client.config.maxDownloadAttempts : 1;
+    const why =
+      error.code === "invalid"
+        ? `image config verification failed for digest ${digest}`
+        : `download failed after attempts=${attempts}: ${error.message}`;
+    throw new GantryError(error.code, `error pulling image configuration: ${why}`, { cause: error });
+  }
+  const bytes = await content.read(digest);
+  try {
+    return parseImageConfig(bytes);
+  } catch (cause) {
+    if (/no RootFS key|not a JSON object/.test((cause as Error).message))
+      throw new GantryError("invalid", "invalid rootfs in image configuration", { cause });
+    throw cause;
   }
 }
 
@@ -109,7 +192,7 @@ async function pullFrom(
   reference: ImageReference,
   platform: Platform,
   options: PullImageOptions,
-): Promise<Image> {
+): Promise<{ image: Image; isNew: boolean }> {
   const { images } = parts;
   const { content } = images;
   const progress = options.progress ?? (() => {});
@@ -120,6 +203,7 @@ async function pullFrom(
   const parsed = parseManifestOrIndex(chosen.bytes);
   if (!("manifest" in parsed)) throw new GantryError("invalid", "an index of indexes is not supported");
   const { manifest } = parsed;
+  checkMediaTypes(manifest);
   if (manifest.config.size > maxManifestBytes)
     throw new GantryError(
       "too-large",
@@ -129,15 +213,8 @@ async function pullFrom(
   const endSession = content.session();
   let done = false;
   try {
-    const { signal } = options;
-    await downloadBlob(content, repository, manifest.config, parts.client.config, { signal });
     const id = asDigest(manifest.config.digest);
-    const config = parseImageConfig(await content.read(id));
-    if (!/(?:image\.config\.v1|container\.image\.v1)\+json$/.test(manifest.config.mediaType))
-      throw new GantryError(
-        "unsupported",
-        `unsupported media type ${manifest.config.mediaType}: ${familiarString(reference)} is no container image`,
-      );
+    const config = await pullConfig(parts, repository, manifest.config, options.signal);
     if (config.rootfs.diff_ids.length !== manifest.layers.length)
       throw new GantryError("invalid", "layers from manifest don't match image configuration");
     await content.put(chosen.bytes);
@@ -153,13 +230,7 @@ async function pullFrom(
       });
       done = true;
       progress({ status: `Digest: ${top.descriptor.digest}` });
-      progress({
-        status:
-          before === id
-            ? `Status: Image is up to date for ${familiarString(reference)}`
-            : `Status: Downloaded newer image for ${familiarString(reference)}`,
-      });
-      return image;
+      return { image, isNew: before !== id };
     } finally {
       release();
     }
@@ -209,7 +280,8 @@ async function pullLayers(
         id: shortId(layer.digest),
         ...(here[at] ? {} : { progressDetail: {} }),
       });
-    const work = layers.map(async (layer, at) => {
+    const work: Promise<void>[] = [];
+    const pullOne = async (layer: Descriptor, at: number): Promise<void> => {
       if (here[at]) return;
       const id = shortId(layer.digest);
       const tell = throttled((status: string, current: number) =>
@@ -217,7 +289,11 @@ async function pullLayers(
       );
       await downloadBlob(images.content, repository, layer, client.config, {
         signal: either,
-        inTurn: (transfer) => client.downloads.run(transfer),
+        inTurn: (transfer) =>
+          client.downloads.run(transfer, {
+            signal: either,
+            onWait: () => progress({ status: "Waiting", id, progressDetail: {} }),
+          }),
         onBytes: (bytes) => tell("Downloading", bytes),
         onRetry: (seconds) =>
           progress({ status: `Retrying in ${seconds} second${seconds === 1 ? "" : "s"}`, id, progressDetail: {} }),
@@ -229,9 +305,12 @@ async function pullLayers(
         images.content.path(asDigest(layer.digest)),
         (bytes) => tell("Extracting", Math.min(bytes, layer.size)),
       );
+      // Unpacked in any order, told from the bottom up: a layer is complete once those below it are.
+      await work[at - 1];
       progress({ status: "Extracting", id, progressDetail: { current: layer.size, total: layer.size } });
       progress({ status: "Pull complete", id, progressDetail: {} });
-    });
+    };
+    for (const [at, layer] of layers.entries()) work.push(pullOne(layer, at));
     let first: unknown;
     await Promise.all(
       work.map((each) =>

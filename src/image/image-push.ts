@@ -76,6 +76,10 @@ async function pushOne(
       progress({ status: "Preparing", id: hexOf(diffId).slice(0, 12), progressDetail: {} });
     const { descriptor, bytes, manifest } = await compressedManifest(images, image, signal);
     const failed = new AbortController();
+    const waiting = (id: string): { signal?: AbortSignal; onWait: () => void } => ({
+      ...(signal === undefined ? {} : { signal }),
+      onWait: () => progress({ status: "Waiting", id, progressDetail: {} }),
+    });
     const seen = new Map<string, Promise<void>>();
     let first: unknown;
     await Promise.all(
@@ -93,7 +97,7 @@ async function pushOne(
               progress,
               signal,
             );
-          });
+          }, waiting(id));
         seen.set(layer.digest, work);
         await work.catch((error: unknown) => {
           first ??= error;

@@ -58,10 +58,7 @@ export class PartialBlob {
 
   /** Throws `invalid` when more comes than was announced. */
   async write(chunk: Uint8Array): Promise<void> {
-    if (this.#offset + chunk.length > this.size) {
-      await this.restart();
-      throw new GantryError("invalid", `content is larger than the ${this.size} bytes that were announced`);
-    }
+    if (this.#offset + chunk.length > this.size) await this.refuse();
     this.#hash.update(chunk);
     for (let at = 0; at < chunk.length;) {
       const { bytesWritten } = await this.#file.write(chunk, at, chunk.length - at, this.#offset + at);
@@ -73,17 +70,17 @@ export class PartialBlob {
   /** Verifies, and puts the blob into the store. Throws `invalid`; then nothing of it is kept. */
   async commit(): Promise<void> {
     const path = this.#content.partialPath(this.digest);
-    const actual = finish(this.#hash.copy());
-    if (this.#offset !== this.size || actual !== this.digest) {
-      await this.restart();
-      await rm(path, { force: true });
-      throw new GantryError("invalid", `filesystem layer verification failed for digest ${this.digest}`, {
-        data: { actual },
-      });
-    }
+    if (this.#offset !== this.size || finish(this.#hash.copy()) !== this.digest) await this.refuse();
     await this.#file.sync();
     await this.#content.adopt({ path, digest: this.digest, size: this.size });
     await rm(path, { force: true });
+  }
+
+  /** Throws `invalid`: it is not what was asked for, and nothing of it is kept. */
+  async refuse(): Promise<never> {
+    await this.restart();
+    await rm(this.#content.partialPath(this.digest), { force: true });
+    throw new GantryError("invalid", `filesystem layer verification failed for digest ${this.digest}`);
   }
 
   /** Lets go of the file; what was written stays for the next try. */

@@ -213,15 +213,25 @@ export class Repository {
     return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
   }
 
-  /** A blob from a byte on. `offset` of the result is where it really begins: 0 when ranges are not supported. */
-  async blob(digest: Digest, offset: number): Promise<{ body: Readable; offset: number; url: string }> {
+  /**
+   * A blob from a byte on. `offset` of the result is where it really begins: 0 when ranges are not supported.
+   * `isWhole`: all of it is meant to come.
+   */
+  async blob(
+    digest: Digest,
+    offset: number,
+  ): Promise<{ body: Readable; offset: number; url: string; isWhole: boolean }> {
     const answer = await this.#send({
       method: "GET",
       url: `${this.#path}/blobs/${digest}`,
       // A body that is compressed on the way would not be the blob.
       headers: { "accept-encoding": "identity", ...(offset > 0 ? { range: `bytes=${offset}-` } : {}) },
-      accept: [416],
+      accept: [404, 416],
     });
+    if (answer.status === 404) {
+      await readText(answer.body, 64 << 10).catch(() => {});
+      throw new GantryError("not-found", "unknown blob", { data: { status: 404, blob: digest } });
+    }
     if (answer.status === 416) {
       await readText(answer.body, 64 << 10).catch(() => {});
       if (offset === 0) throw new GantryError("unavailable", `the registry refuses to send the whole of ${digest}`);
@@ -229,9 +239,10 @@ export class Repository {
     }
     if (answer.status === 206) {
       const start = /^bytes (\d+)-/.exec(answer.header("content-range") ?? "");
-      return { body: answer.body, offset: start === null ? offset : Number(start[1]), url: answer.url };
+      const at = start === null ? offset : Number(start[1]);
+      return { body: answer.body, offset: at, url: answer.url, isWhole: false };
     }
-    return { body: answer.body, offset: 0, url: answer.url };
+    return { body: answer.body, offset: 0, url: answer.url, isWhole: true };
   }
 
   async hasBlob(digest: string): Promise<boolean> {

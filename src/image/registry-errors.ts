@@ -45,23 +45,27 @@ const words = ({ code, message }: RegistryFault): string => {
 
 /** The error of an answer with a status from 400 up, as docker words it. `data` has `status` and `fault`. */
 export function answerError(status: number, body: string, url: string): GantryError {
-  const faults = parseFaults(body);
+  // What a failing server says is not shown, as it may be anything (distribution, registry/client/errors.go).
+  const faults = status >= 500 ? [] : parseFaults(body);
   const code = codeOfStatus[status] ?? (status >= 500 ? "unavailable" : "internal");
   const data = { status, fault: faults[0]?.code, url };
   if (faults.length === 1) return new GantryError(code, words(faults[0] as RegistryFault), { data });
   if (faults.length > 1) return new GantryError(code, `errors:\n${faults.map(words).join("\n")}\n`, { data });
   if (status === 401) return new GantryError(code, "unauthorized: authentication required", { data });
-  if (status === 403) return new GantryError(code, "denied: requested access to the resource is denied", { data });
-  if (status === 429) return new GantryError(code, "toomanyrequests: too many requests", { data });
   if (status >= 500) return new GantryError(code, `received unexpected HTTP status: ${statusText(status)}`, { data });
-  const start = body.slice(0, 200);
   return new GantryError(
     code,
-    start.trim() === ""
-      ? `received unexpected HTTP status: ${statusText(status)}`
-      : `error parsing HTTP ${status} response body: ${JSON.stringify(start)}`,
+    `error parsing HTTP ${status} response body: ${jsonComplaint(body)}: ${JSON.stringify(body.slice(0, 200))}`,
     { data },
   );
+}
+
+/** Go's complaint (encoding/json) of what begins as no JSON; anything else in JSON is not what was expected. */
+function jsonComplaint(body: string): string {
+  const first = body.trimStart().charAt(0);
+  if (first === "") return "unexpected end of JSON input";
+  if (/[[{"\d-]/.test(first)) return "no errors found in response";
+  return `invalid character '${first}' looking for beginning of value`;
 }
 
 const reasons: Record<
@@ -115,16 +119,15 @@ export function networkError(method: string, url: string, cause: unknown): Gantr
 /** What docker says in front of a registry's error when a pull fails (moby, distribution/errors.go). */
 export function pullError(reference: ImageReference, thrown: unknown): unknown {
   if (!(thrown instanceof GantryError)) return thrown;
-  const { fault, status } = thrown.data;
+  const { fault } = thrown.data;
   const wrap = (code: ErrorCode, message: string): GantryError =>
     new GantryError(code, `${message}: ${thrown.message}`, { cause: thrown, data: thrown.data });
-  if (fault === "DENIED" || (status === 403 && fault === undefined))
+  if (fault === "DENIED")
     return wrap(
       "not-found",
       `pull access denied for ${familiarRepository(reference)}, repository does not exist or may require 'docker login'`,
     );
   if (fault === "MANIFEST_UNKNOWN") return wrap("not-found", `manifest for ${familiarString(reference)} not found`);
   if (fault === "NAME_UNKNOWN") return wrap("not-found", `repository ${familiarRepository(reference)} not found`);
-  if (status === 404) return wrap("not-found", `manifest for ${familiarString(reference)} not found`);
   return thrown;
 }

@@ -133,7 +133,7 @@ export class RegistryTransport {
   ): Promise<RegistryAnswer> {
     const origin = new URL(endpoint.base).origin;
     let url = new URL(request.url.startsWith("/") ? endpoint.base + request.url : request.url);
-    const firstUrl = url.href;
+    let shown = url.href;
     for (let hops = 0; ; hops++) {
       const sameHost = url.origin === origin;
       const answer = await this.#once(
@@ -146,7 +146,7 @@ export class RegistryTransport {
       if (![301, 302, 303, 307, 308].includes(answer.status) || location === undefined) return answer;
       await discard(answer);
       const fail = (why: string): GantryError =>
-        new GantryError("unavailable", `${titled(request.method)} ${JSON.stringify(firstUrl)}: ${why}`);
+        new GantryError("unavailable", `${titled(request.method)} ${JSON.stringify(shown)}: ${why}`);
       if (hops >= maxRedirects) throw fail("stopped after 10 redirects");
       let next: URL;
       try {
@@ -159,6 +159,8 @@ export class RegistryTransport {
       if (url.protocol === "https:" && next.protocol === "http:" && !endpoint.insecure)
         throw fail(`refused to follow a redirect from https to ${next.href}`);
       url = next;
+      // Go names where it was sent to, as that was written.
+      shown = location;
     }
   }
 

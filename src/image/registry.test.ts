@@ -379,12 +379,12 @@ test("each lie is survived with an error, and leaves nothing", async () => {
     [
       "a longer layer",
       layer((body, response) => response.end(Buffer.concat([body, Buffer.alloc(9)]))),
-      /larger than the \d+ bytes that were announced/,
+      /filesystem layer verification failed for digest sha256:/,
     ],
     [
       "a shorter layer",
       layer((body, response) => response.end(body.subarray(0, 10))),
-      /unexpected EOF|verification failed/,
+      /filesystem layer verification failed for digest sha256:/,
     ],
     [
       "a hanging layer",
@@ -415,7 +415,7 @@ test("each lie is survived with an error, and leaves nothing", async () => {
     [
       "a page",
       answer(404, "<html>no</html>"),
-      /^manifest for HOST\/x:1 not found: error parsing HTTP 404 response body: "<html>no<\/html>"$/,
+      /^error parsing HTTP 404 response body: invalid character '<' looking for beginning of value: "<html>no<\/html>"$/,
     ],
     [
       "no JSON",
@@ -452,6 +452,22 @@ test("each lie is survived with an error, and leaves nothing", async () => {
         }),
       ),
       /no matching manifest for linux\/\w+(\/v8)? in the manifest list entries/,
+    ],
+    [
+      "a chart",
+      answer(
+        200,
+        `{"schemaVersion":2,"mediaType":"${mediaTypes.manifest}","config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"sha256:${"0".repeat(64)}","size":2},"layers":[]}`,
+      ),
+      /^Encountered remote "application\/vnd\.cncf\.helm\.config\.v1\+json"\(unknown\) when fetching$/,
+    ],
+    [
+      "an unknown configuration",
+      answer(
+        200,
+        `{"schemaVersion":2,"mediaType":"${mediaTypes.manifest}","config":{"mediaType":"${mediaTypes.config}","digest":"sha256:${"0".repeat(64)}","size":2},"layers":[]}`,
+      ),
+      /^error pulling image configuration: download failed after attempts=1: unknown blob$/,
     ],
     ["a circle", answer(307, "", { location: "/v2/x/manifests/1" }), /stopped after 10 redirects/],
     ["another scheme", answer(302, "", { location: "file:///etc/passwd" }), /unsupported protocol scheme "file"/],
