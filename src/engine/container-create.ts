@@ -31,7 +31,7 @@ import type { Lifecycle } from "./lifecycle.ts";
 import { imageMountId, imageMounts } from "./mount-sources.ts";
 import { parseVolumesFrom, plannedMounts, type WantedMount } from "./mount-spec.ts";
 import { checkName, randomName } from "./names.ts";
-import { resolveInRoot } from "./rooted.ts";
+import { resolveInRoot } from "#host/rooted-path.ts";
 import { rfc3339 } from "./timestamps.ts";
 
 export interface CreatorParts {

@@ -23,7 +23,7 @@ import type { Launcher } from "./launcher.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { MountSources } from "./mount-sources.ts";
 import { resolveUser } from "./passwd.ts";
-import { resolveInRoot } from "./rooted.ts";
+import { resolveInRoot } from "#host/rooted-path.ts";
 
 export interface ContainerFilesParts {
   images: ImageService;

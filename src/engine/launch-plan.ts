@@ -9,7 +9,7 @@ import { capabilitySet } from "./capabilities.ts";
 import type { Container, StoredMountPoint } from "./container.ts";
 import { parseTmpfs } from "./mount-spec.ts";
 import { resolveUser } from "./passwd.ts";
-import { resolveInRoot } from "./rooted.ts";
+import { resolveInRoot } from "#host/rooted-path.ts";
 import type {
   DevicePlan,
   LaunchPlan,

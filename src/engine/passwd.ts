@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { GantryError } from "#base/errors.ts";
-import { resolveInRoot } from "./rooted.ts";
+import { resolveInRoot } from "#host/rooted-path.ts";
 
 export interface ResolvedUser {
   uid: number;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { RootedPaths, partsOf } from "./rooted-path.ts";
+import { RootedPaths, partsOf, resolveInRoot } from "./rooted-path.ts";
 
 const outside = realpathSync(mkdtempSync(join(tmpdir(), "gantry-rooted-")));
 const root = join(outside, "root");
@@ -33,6 +33,14 @@ test("a loop and a file in the middle of a path are refused", () => {
   assert.throws(() => paths.locate(["loop", "x"], false), { code: "invalid" });
   assert.throws(() => paths.locate(["usr", "lib", "file", "x"], false), { code: "invalid" });
   assert.throws(() => paths.locate(["missing", "x"], false), { code: "not-found" });
+});
+
+test("what does not exist is taken as it is written, and a link at the end stays one when asked", () => {
+  assert.equal(resolveInRoot(root, "/lib/none/../x/y"), join(root, "usr/lib/x/y"));
+  assert.equal(resolveInRoot(root, "/climber"), join(root, "secret"));
+  assert.equal(resolveInRoot(root, "/absolute/../lib", { followLast: false }), join(root, "lib"));
+  assert.equal(resolveInRoot(root, "/"), root);
+  assert.throws(() => resolveInRoot(root, "/loop/x"), { code: "invalid" });
 });
 
 test("folders are made inside, through links too", () => {

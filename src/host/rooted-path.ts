@@ -2,10 +2,63 @@ import { type Stats, lstatSync, mkdirSync, readlinkSync } from "node:fs";
 import { join, normalize } from "node:path";
 import { GantryError } from "#base/errors.ts";
 
-const maxLinks = 40;
+/** As many as docker follows. */
+const maxLinks = 255;
 
 function statOf(path: string): Stats | undefined {
   return lstatSync(path, { throwIfNoEntry: false });
+}
+
+const splitPath = (path: string): string[] => path.split("/").filter((part) => part !== "" && part !== ".");
+
+interface WalkOptions {
+  /** What becomes of a folder that is not there. Kept: the rest is taken as it is written. */
+  missing: "keep" | "make" | "refuse";
+  /** What the last part is: something of any kind, a link that is not followed, or a folder. */
+  last: "any" | "link" | "folder";
+}
+
+/**
+ * Where parts stand as a process sees it that has `root` as `/`: links on the way are followed inside and never lead
+ * out. Gives the real parts below the root. Throws `not-found`, `invalid`.
+ */
+function walk(root: string, parts: readonly string[], { missing, last }: WalkOptions): string[] {
+  const pending = [...parts];
+  const at: string[] = [];
+  for (let links = 0; pending.length > 0;) {
+    const part = pending.shift() as string;
+    if (part === "..") {
+      at.pop();
+      continue;
+    }
+    at.push(part);
+    const isLast = pending.length === 0;
+    if (isLast && last === "link") break;
+    const path = join(root, ...at);
+    const stats = statOf(path);
+    if (stats?.isSymbolicLink()) {
+      if (++links > maxLinks) throw new GantryError("invalid", `${at.join("/")}: too many levels of symbolic links`);
+      const target = readlinkSync(path);
+      at.pop();
+      if (target.startsWith("/")) at.length = 0;
+      pending.unshift(...splitPath(target));
+    } else if (missing !== "keep" && (!isLast || last === "folder")) {
+      if (stats === undefined && missing === "refuse")
+        throw new GantryError("not-found", `${at.join("/")}: no such file or directory`);
+      if (stats === undefined) mkdirSync(path, 0o755);
+      else if (!stats.isDirectory()) throw new GantryError("invalid", `${at.join("/")}: not a directory`);
+    }
+  }
+  return at;
+}
+
+/**
+ * Where an absolute path stands when `root` is `/`: links on the way are followed inside the root and never lead
+ * out of it. What does not exist is taken as it is. With `followLast: false` a link at the end stays one.
+ */
+export function resolveInRoot(root: string, path: string, options: { followLast?: boolean } = {}): string {
+  const last = options.followLast === false ? "link" : "any";
+  return join(root, ...walk(root, splitPath(path), { missing: "keep", last }));
 }
 
 /** An archive's name as parts below the root. Throws `invalid` in docker's words when it climbs out. */
@@ -42,59 +95,22 @@ export class RootedPaths {
     const last = parts[parts.length - 1];
     if (last === undefined) return this.root;
     // A link's target may end so: joined as a name it would lead out.
-    if (last === "..") return join(this.root, this.#folder(parts, create, 0));
-    return join(this.root, this.#folder(parts.slice(0, -1), create, 0), last);
+    if (last === "..") return join(this.root, this.#folder(parts, create));
+    return join(this.root, this.#folder(parts.slice(0, -1), create), last);
   }
 
   /** A folder's real place relative to the root, without a leading slash. */
-  #folder(parts: readonly string[], create: boolean, links: number): string {
+  #folder(parts: readonly string[], create: boolean): string {
     const key = parts.join("/");
     const known = this.#folders.get(key);
     if (known !== undefined) return known;
-    let at = "";
-    for (let index = 0; index < parts.length; index++) {
-      const part = parts[index] as string;
-      if (part === "..") {
-        at = at.includes("/") ? at.slice(0, at.lastIndexOf("/")) : "";
-        continue;
-      }
-      const next = at === "" ? part : `${at}/${part}`;
-      const path = join(this.root, next);
-      const stats = statOf(path);
-      if (stats === undefined) {
-        if (!create) throw new GantryError("not-found", `${next}: no such file or directory`);
-        mkdirSync(path, 0o755);
-      } else if (stats.isSymbolicLink()) {
-        if (links >= maxLinks) throw new GantryError("invalid", `${next}: too many levels of symbolic links`);
-        const target = readlinkSync(path);
-        const base = target.startsWith("/") ? [] : at.split("/").filter((each) => each !== "");
-        const rest = parts.slice(index + 1);
-        return this.#folder(
-          [...base, ...target.split("/").filter((each) => each !== "" && each !== "."), ...rest],
-          create,
-          links + 1,
-        );
-      } else if (!stats.isDirectory()) {
-        throw new GantryError("invalid", `${next}: not a directory`);
-      }
-      at = next;
-    }
+    const at = walk(this.root, parts, { missing: create ? "make" : "refuse", last: "folder" }).join("/");
     this.#folders.set(key, at);
     return at;
   }
 
   /** The real path of a name with its last part followed too, as `docker cp` and hard links need. */
   resolve(parts: readonly string[]): string {
-    let current = [...parts];
-    for (let links = 0; links < maxLinks; links++) {
-      const path = this.locate(current, false);
-      const stats = statOf(path);
-      if (!stats?.isSymbolicLink()) return path;
-      const target = readlinkSync(path);
-      const base = target.startsWith("/") ? [] : current.slice(0, -1);
-      current = [...base, ...target.split("/").filter((each) => each !== "" && each !== ".")];
-      if (current.length === 0) return this.root;
-    }
-    throw new GantryError("invalid", "too many levels of symbolic links");
+    return join(this.root, ...walk(this.root, parts, { missing: "refuse", last: "any" }));
   }
 }
