@@ -183,7 +183,7 @@ export class ContainerFiles {
     try {
       if (mustPause) {
         // One that ended in between writes no more.
-        await lifecycle.pause(container).catch((error: unknown) => {
+        await lifecycle.pause(container, { forCommit: true }).catch((error: unknown) => {
           if (container.isRunning) throw error;
         });
       }

@@ -27,6 +27,8 @@ export interface StoredMountPoint extends MountPoint {
 export interface GantryRecord {
   /** `creating` and `removing` are finished or undone at the next start. */
   phase: "creating" | "ready" | "removing";
+  /** It is paused by a commit, not by a user: a start of ours that finds it so lets it go on. */
+  pausedForCommit?: boolean;
   /** A removal that was begun takes anonymous volumes, too. */
   removeVolumes?: boolean;
   /** ChainIDs below the writable layer, from the bottom up. */

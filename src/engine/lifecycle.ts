@@ -361,13 +361,17 @@ export class Lifecycle {
     this.emit(container, "restart");
   }
 
-  async pause(container: Container): Promise<void> {
+  async pause(container: Container, options: { forCommit?: boolean } = {}): Promise<void> {
     await this.lock.run(container.id, async () => {
-      const { state, id } = container;
+      const { state, id, record } = container;
       if (!state.Running) throw new GantryError("conflict", `container ${id} is not running`);
       if (state.Paused) throw new GantryError("conflict", `container ${id} is already paused`);
       if (state.Restarting)
         throw new GantryError("conflict", `Container ${id} is restarting, wait until the container is running`);
+      if (options.forCommit) {
+        record.Gantry.pausedForCommit = true;
+        await this.#parts.store.save(container);
+      }
       await this.#parts.runtime.pause(id);
       state.Paused = true;
       await this.#parts.store.save(container);
@@ -377,10 +381,11 @@ export class Lifecycle {
 
   async unpause(container: Container): Promise<void> {
     await this.lock.run(container.id, async () => {
-      const { state, id } = container;
+      const { state, id, record } = container;
       if (!state.Paused) throw new GantryError("conflict", `Container ${id} is not paused`);
       await this.#parts.runtime.resume(id);
       state.Paused = false;
+      delete record.Gantry.pausedForCommit;
       await this.#parts.store.save(container);
       this.emit(container, "unpause");
     });
@@ -488,14 +493,17 @@ export class Lifecycle {
    */
   async inspectAtStart(container: Container): Promise<boolean> {
     const { runtime, store, clock } = this.#parts;
-    const { state } = container;
+    const { state, record } = container;
     const found = await runtime.state(container.id);
+    const isForgotten = found.state === "paused" && record.Gantry.pausedForCommit === true;
+    if (isForgotten) await runtime.resume(container.id);
+    delete record.Gantry.pausedForCommit;
     if (found.state === "running" || found.state === "paused") {
       const startedAt = state.StartedAt === zeroTime || !state.Running ? rfc3339(clock.now()) : state.StartedAt;
       Object.assign(state, {
         Running: true,
         Restarting: false,
-        Paused: found.state === "paused",
+        Paused: found.state === "paused" && !isForgotten,
         Pid: found.pid,
         StartedAt: startedAt,
         OOMKilled: found.oomKilled,

@@ -43,7 +43,10 @@ interface Token {
  */
 export class RegistryTransport {
   readonly #config: RegistryConfig;
-  readonly #agents = new Map<string, Agent>();
+  /** Connections by host, with the certificates that they were made with. */
+  readonly #agents = new Map<string, { agent: Agent; certificates: string }>();
+  /** Of certificates that were replaced: requests may be under way. */
+  readonly #retired: Agent[] = [];
   readonly #tokens = new Map<string, Token>();
 
   constructor(config: RegistryConfig) {
@@ -51,18 +54,24 @@ export class RegistryTransport {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()));
+    const current = [...this.#agents.values()].map(({ agent }) => agent);
+    await Promise.all([...current, ...this.#retired.splice(0)].map((agent) => agent.destroy()));
     this.#agents.clear();
   }
 
   async #agent(host: string, insecure: boolean): Promise<Agent> {
     const key = `${host} ${insecure}`;
+    // Read each time, as docker does: an authority that is put there is in force at once.
+    const { ca, cert, key: privateKey } = certificatesOf(this.#config.certsDir, host);
+    const certificates = JSON.stringify([ca, cert, privateKey]);
     const known = this.#agents.get(key);
-    if (known !== undefined) return known;
+    if (known?.certificates === certificates) return known.agent;
     const { Agent: UndiciAgent } = await import("undici");
     const { connect, headers, idle } = this.#config.timeouts;
     const { getCACertificates } = await import("node:tls");
-    const { ca, cert, key: privateKey } = certificatesOf(this.#config.certsDir, host);
+    const meanwhile = this.#agents.get(key);
+    if (meanwhile?.certificates === certificates) return meanwhile.agent;
+    if (meanwhile !== undefined) this.#retired.push(meanwhile.agent);
     const agent = new UndiciAgent({
       connections: 16,
       headersTimeout: headers,
@@ -76,7 +85,7 @@ export class RegistryTransport {
         ...(cert === undefined ? {} : { cert, key: privateKey }),
       },
     });
-    this.#agents.set(key, agent);
+    this.#agents.set(key, { agent, certificates });
     return agent;
   }
 

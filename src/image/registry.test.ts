@@ -506,6 +506,26 @@ test("a token is got from where the registry says, for the repository, and used 
   );
 });
 
+test("a token that is no longer taken in the midst of a pull is replaced by a new one", async () => {
+  let issued = 0;
+  let uses = 0;
+  let host = "";
+  const service = await newService();
+  host = await lyingRegistry((request, response) => {
+    if (request.url?.startsWith("/token")) {
+      uses = 0;
+      response.end(JSON.stringify({ access_token: `t${++issued}`, expires_in: 3600 }));
+      return true;
+    }
+    if (request.headers.authorization === `Bearer t${issued}` && ++uses <= 1) return false;
+    response.writeHead(401, { "www-authenticate": `Bearer realm="http://${host}/token",service="reg"` });
+    response.end();
+    return true;
+  });
+  await pullImage({ images: service.images, client: newClient() }, parseReference(`${host}/x:1`));
+  assert.ok(issued >= 3, `${issued} tokens`);
+});
+
 test("credentials never follow a redirect to another host", async () => {
   const seen: (string | undefined)[] = [];
   const store = await lyingRegistry((request, response, good) => {
@@ -593,6 +613,26 @@ test("a pull that is cancelled ends at once, and what came stays for the next", 
   assert.equal(readdirSync(join(service.content.root, "partial")).length, 1);
   await pullImage(parts, parseReference(`${host}/x:1`));
   assert.deepEqual(readdirSync(join(service.content.root, "partial")), []);
+});
+
+test("a cancelled pull waits neither for a turn nor for another pull of the same layer", async () => {
+  const service = await newService();
+  const host = await lyingRegistry((request, response, good) => {
+    if (!isLayer(request, good)) return false;
+    response.writeHead(200).flushHeaders();
+    return true;
+  });
+  const parts = { images: service.images, client: newClient({ maxConcurrentDownloads: 1, maxDownloadAttempts: 1 }) };
+  const hanging = assert.rejects(pullImage(parts, parseReference(`${host}/x:1`)), { code: "timeout" });
+  const stop = new AbortController();
+  const second = pullImage(parts, parseReference(`${host}/x:1`), { signal: stop.signal });
+  const refused = assert.rejects(second, { code: "cancelled", message: "context canceled" });
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  const began = performance.now();
+  stop.abort();
+  await refused;
+  assert.ok(performance.now() - began < 200, "it was given up at once");
+  await hanging;
 });
 
 test("platforms, challenges, credentials and endpoints are read as docker does", () => {

@@ -15,6 +15,9 @@ const rounds = 20;
 const mark = `36${process.pid}`;
 let registry: ChildProcess | undefined;
 let address: string;
+/** The big image as an archive, and the file system of a container of it. */
+const saved = join(instance.folder, "saved.tar");
+const exported = join(instance.folder, "exported.tar");
 
 /** Mulberry32: the same numbers for the same seed. */
 function randomNumbers(start: number): () => number {
@@ -64,8 +67,10 @@ before(async () => {
     instance.docker("rm", "base");
     instance.docker("create", "--name", "base", `${address}/big:1`);
   }
-  instance.docker("rm", "base");
   instance.docker("push", "-q", `${address}/big:1`);
+  instance.docker("save", "-o", saved, `${address}/big:1`);
+  instance.docker("export", "-o", exported, "base");
+  instance.docker("rm", "base");
   instance.docker("rmi", `${address}/big:1`);
 });
 after(() => {
@@ -121,6 +126,16 @@ const operations: Operation[] = [
     acknowledged: () => assert.notEqual(instance.docker("images", "-q", `${address}/big:1`), ""),
   },
   {
+    name: "load",
+    args: () => ["load", "-q", "-i", saved],
+    acknowledged: () => assert.notEqual(instance.docker("images", "-q", `${address}/big:1`), ""),
+  },
+  {
+    name: "import",
+    args: () => ["import", exported, "imported:1"],
+    acknowledged: () => assert.notEqual(instance.docker("images", "-q", "imported:1"), ""),
+  },
+  {
     name: "commit",
     prepare: () => {
       instance.docker("run", "-d", ...sleeper("changed"));
@@ -172,7 +187,7 @@ test(`SIGKILL of the node process at ${rounds} random points leaves nothing half
     const name = `c${round}`;
     operation.prepare?.();
     const pid = instance.pid("node");
-    const longest = { pull: 500, stop: 1_200, commit: 300 }[operation.name] ?? 250;
+    const longest = { pull: 500, load: 400, import: 300, stop: 1_200, commit: 300 }[operation.name] ?? 250;
     const delay = Math.floor(random() * longest);
     const running = runLater("docker", operation.args(name), instance.env);
     await new Promise((resolve) => setTimeout(resolve, delay));
