@@ -1,4 +1,5 @@
 import { daemonPid, stopDaemon } from "#daemon/daemon-process.ts";
+import { machineIsStopping } from "#host/systemd.ts";
 import { stopContainers } from "../node-admin.ts";
 import { requireInstance, requireRoot } from "../instance.ts";
 import type { InstanceOptions } from "../instance-options.ts";
@@ -22,7 +23,8 @@ export async function down(options: DownOptions): Promise<void> {
   if (daemonPid(config, "control") !== undefined)
     await progress.step("stop the control process", () => stopDaemon(config, "control"));
   if (daemonPid(config, "node") !== undefined) {
-    if (options.keepContainers !== true)
+    // What is kept over a stop of Gantry would be killed with the machine, after a minute and a half of waiting.
+    if (options.keepContainers !== true || (await machineIsStopping()))
       await progress.step("stop containers", () => stopContainers(config, options.timeout));
     await progress.step("stop the node process", () => stopDaemon(config, "node"));
   }
