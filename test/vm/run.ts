@@ -2,15 +2,16 @@
  * Runs a command in a fresh copy of this repository, inside a Debian of its own under QEMU: systemd as process 1, pure
  * cgroup v2, a shared root and AppArmor, which a development machine may lack. There is no network inside.
  *
- *     node test/vm/run.ts [--work folder] [--keep] [--cpus 2] [--memory 3G] [--timeout minutes] [-- command]
+ *     node test/vm/run.ts [--work folder] [--keep] [--cpus 2] [--memory 3G] [--timeout minutes] [--with folder] [-- command]
  *
  * The command goes to a shell, as root; without one it is `./gantry test`. Its output and exit code are the runner's.
  * One that ends with 100 is run again after a reboot; GANTRY_VM_BOOT counts. Needs Debian's qemu-system-x86,
- * debootstrap and e2fsprogs. `--keep` leaves the machine's image in the work folder for the next run.
+ * debootstrap and e2fsprogs. `--keep` leaves the machine's image in the work folder for the next run; `--with` takes
+ * one more folder along, into the repository.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { run } from "../critest/look-alikes.ts";
 import { type MachineImage, imageLabel, machineImage } from "./image.ts";
@@ -24,6 +25,7 @@ const { values, positionals } = parseArgs({
     cpus: { type: "string", default: "2" },
     memory: { type: "string", default: "3G" },
     timeout: { type: "string", default: "60" },
+    with: { type: "string" },
   },
 });
 const { work } = values;
@@ -45,6 +47,7 @@ function packRepository(target: string, command: string): void {
     ["-C", project, "--null", "-T", join(staging, "files")],
     ["--exclude=node_modules/.cache", "-C", join(modules, ".."), "node_modules"],
   ];
+  if (values.with !== undefined) parts.push(["-C", dirname(resolve(values.with)), basename(values.with)]);
   run("tar", parts.flat());
   rmSync(staging, { recursive: true });
 }
