@@ -31,14 +31,14 @@ import type {
 } from "./engine.ts";
 import type { EngineDefaults } from "./engine-options.ts";
 import type { ExecApi } from "./exec-api.ts";
-import { checkFilters, matchesPruneLabels } from "./filters.ts";
+import { checkFilters, matchesPruneLabels, untilFilter } from "./filters.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { logAttributes } from "./log-attributes.ts";
 import { logPlan } from "./log-plan.ts";
 import { checkName } from "./names.ts";
 import { parseHostPort, parsePortKey } from "./port-spec.ts";
 import { ProcessSession, replayOnly } from "./stream-session.ts";
-import { parseTime, parseUserTime } from "./timestamps.ts";
+import { parseTime } from "./timestamps.ts";
 import type { EventLog } from "./event-log.ts";
 
 export interface ContainersApiParts {
@@ -167,8 +167,7 @@ export function createContainersApi(parts: ContainersApiParts): ContainersApi {
     { images: service }: ContainersApiParts,
   ): Promise<{ deleted: string[]; spaceReclaimed: number }> {
     checkFilters(filters, ["label", "label!", "until"]);
-    const untilText = filters["until"]?.[0];
-    const until = untilText === undefined ? undefined : parseUserTime(untilText, clock.now());
+    const until = untilFilter(filters, clock.now());
     const deleted: string[] = [];
     let spaceReclaimed = 0;
     for (const container of store.all()) {

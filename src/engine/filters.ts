@@ -1,5 +1,6 @@
 import { GantryError } from "#base/errors.ts";
 import type { Filters } from "./engine.ts";
+import { parseUserTime } from "./timestamps.ts";
 
 /** Throws docker's sentence for a filter that the object kind does not have. */
 export function checkFilters(filters: Filters, known: readonly string[]): void {
@@ -28,6 +29,13 @@ export function booleanFilter(filters: Filters, key: string): boolean | undefine
   const isFalse = values.some((value) => /^(0|false)$/i.test(value));
   if (isTrue === isFalse) throw new GantryError("invalid", `invalid filter '${key}=[${values.join(" ")}]'`);
   return isTrue;
+}
+
+/** The time of `until`, in milliseconds since the epoch. Throws when it is none, or there are two. */
+export function untilFilter(filters: Filters, now: number): number | undefined {
+  const values = filters["until"] ?? [];
+  if (values.length > 1) throw new GantryError("invalid", "more than one until filter specified");
+  return values[0] === undefined ? undefined : parseUserTime(values[0], now);
 }
 
 /** `label` and `label!` of prune calls. */

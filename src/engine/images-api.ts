@@ -14,7 +14,7 @@ import { type UrlDownload, downloadUrl, openDownload } from "#image/url-download
 import type { ContainerStore } from "./container-store.ts";
 import type { Filters, ImagesApi, ProgressSink, PullOptions, RegistryAuth } from "./engine.ts";
 import type { EventLog } from "./event-log.ts";
-import { booleanFilter, checkFilters, matchesLabels, matchesPruneLabels } from "./filters.ts";
+import { booleanFilter, checkFilters, matchesLabels, matchesPruneLabels, untilFilter } from "./filters.ts";
 import { parseUserTime } from "./timestamps.ts";
 
 /** What the registry client does for `docker pull`, `push`, `search` and `login`. */
@@ -79,11 +79,8 @@ export function createImagesApi(parts: ImagesApiParts): ImagesApi {
       }
     },
     async save(references) {
-      const tar = saveImages(images, references);
-      for (const reference of references) {
-        const image = images.resolve(reference);
-        events.emit("image", "save", image.id, { name: nameOf(image) });
-      }
+      const { saved, tar } = saveImages(images, references);
+      for (const image of saved) events.emit("image", "save", image.id, { name: nameOf(image) });
       return tar;
     },
     async import(source, options) {
@@ -123,8 +120,7 @@ export function createImagesApi(parts: ImagesApiParts): ImagesApi {
     },
     async prune(filters = {}) {
       checkFilters(filters, ["dangling", "label", "label!", "until"]);
-      const untilText = filters["until"]?.[0];
-      const until = untilText === undefined ? undefined : parseUserTime(untilText, parts.clock.now());
+      const until = untilFilter(filters, parts.clock.now());
       const report = await pruneImages(images, {
         danglingOnly: booleanFilter(filters, "dangling") ?? true,
         users,
@@ -136,11 +132,27 @@ export function createImagesApi(parts: ImagesApiParts): ImagesApi {
       return report;
     },
     async search(term, options = {}) {
-      return registry.search(term, options);
+      const { filters = {} } = options;
+      checkFilters(filters, ["is-automated", "is-official", "stars"]);
+      const official = booleanFilter(filters, "is-official");
+      const automated = booleanFilter(filters, "is-automated");
+      const stars = Math.max(0, ...(filters["stars"] ?? []).map((text) => starsOf(text)));
+      const found = await registry.search(term, options);
+      return found.filter(
+        (each) =>
+          each.star_count >= stars &&
+          (official === undefined || each.is_official === official) &&
+          (automated === undefined || each.is_automated === automated),
+      );
     },
     login: (auth) => registry.login(auth),
     distribution: (reference, auth) => registry.distribution(reference, auth),
   };
+}
+
+function starsOf(text: string): number {
+  if (!/^\d+$/.test(text)) throw new GantryError("invalid", `invalid filter 'stars=[${text}]'`);
+  return Number(text);
 }
 
 /** Least time between two lines of progress. */
@@ -193,9 +205,7 @@ function listImages(
   const created = (ref: string): number => createdSeconds(images.resolve(ref));
   const before = (filters["before"] ?? []).map(created);
   const since = (filters["since"] ?? []).map(created);
-  const until = (filters["until"] ?? []).map(
-    (text) => parseUserTime(text, parts.clock.now()) ?? Number.POSITIVE_INFINITY,
-  );
+  const until = (filters["until"] ?? []).map((text) => parseUserTime(text, parts.clock.now()));
   const references = filters["reference"] ?? [];
   const isWanted = (reference: string): boolean => references.some((pattern) => matchesReference(reference, pattern));
   const hasChild = new Set(images.list().map((image) => image.parent));

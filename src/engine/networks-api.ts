@@ -6,9 +6,9 @@ import type { Container } from "./container.ts";
 import type { ContainerNetwork } from "./container-network.ts";
 import type { ContainerStore } from "./container-store.ts";
 import type { Filters, NetworksApi } from "./engine.ts";
-import { booleanFilter, checkFilters, matchesLabels, matchesName, matchesPruneLabels } from "./filters.ts";
+import { booleanFilter, checkFilters, matchesLabels, matchesName, matchesPruneLabels, untilFilter } from "./filters.ts";
 import type { Lifecycle } from "./lifecycle.ts";
-import { parseTime, parseUserTime } from "./timestamps.ts";
+import { parseTime } from "./timestamps.ts";
 
 export interface NetworksApiParts {
   networks: Networks;
@@ -86,8 +86,7 @@ export function createNetworksApi(parts: NetworksApiParts): NetworksApi {
     },
     async prune(filters = {}) {
       checkFilters(filters, ["label", "label!", "until"]);
-      const untilText = filters["until"]?.[0];
-      const until = untilText === undefined ? undefined : parseUserTime(untilText, clock.now());
+      const until = untilFilter(filters, clock.now());
       const deleted = await networks.prune(
         (resource) =>
           !builtin.has(resource.Name) &&

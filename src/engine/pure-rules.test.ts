@@ -12,6 +12,7 @@ import { parseBind, parseMount, plannedMounts } from "./mount-spec.ts";
 import { checkName, randomName } from "./names.ts";
 import { parsePortKey, publishRequests } from "./port-spec.ts";
 import { nextRestart } from "./restart-policy.ts";
+import { untilFilter } from "./filters.ts";
 import { humanDuration, parseUserTime } from "./timestamps.ts";
 import { ManualClock } from "#base/clock.ts";
 
@@ -126,7 +127,15 @@ test("durations and times as docker words them", () => {
     "3 days",
   ]);
   assert.equal(parseUserTime("1h30m", 10_000_000), 10_000_000 - 5_400_000);
-  assert.equal(parseUserTime("nonsense", 0), undefined);
+  assert.equal(parseUserTime("-1.5s", 0), 1500);
+  assert.equal(parseUserTime("2026-01-02T03:04:05Z", 0), Date.UTC(2026, 0, 2, 3, 4, 5));
+  for (const text of ["nonsense", "", "1d", "1h5x", "zzz 1", "2026-01-02x"])
+    assert.throws(() => parseUserTime(text, 0), {
+      code: "invalid",
+      message: `failed to parse value as time or duration: "${text}"`,
+    });
+  assert.equal(untilFilter({}, 0), undefined);
+  assert.throws(() => untilFilter({ until: ["1h", "2h"] }, 0), { message: "more than one until filter specified" });
 });
 
 test("names: always fresh, and only what docker takes", () => {

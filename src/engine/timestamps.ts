@@ -1,3 +1,5 @@
+import { GantryError } from "#base/errors.ts";
+
 /** Go's zero time, which docker shows for what never happened. */
 export const zeroTime = "0001-01-01T00:00:00Z";
 
@@ -31,14 +33,31 @@ export function humanDuration(ms: number): string {
   return `${Math.trunc(ms / 3_600_000 / 24 / 365)} years`;
 }
 
-/** A time that a user gives in a filter: seconds since the epoch with fraction, RFC 3339, or a Go duration back from now. */
-export function parseUserTime(text: string, now: number): number | undefined {
+/** Go's units of a duration (time.ParseDuration), in milliseconds. */
+const durationUnits: Readonly<Record<string, number>> = {
+  h: 3_600_000,
+  m: 60_000,
+  s: 1000,
+  ms: 1,
+  us: 0.001,
+  µs: 0.001,
+  ns: 0.000_001,
+};
+
+/**
+ * A time that a user gives in a filter: seconds since the epoch with fraction, RFC 3339 or the beginning of one, or a
+ * Go duration back from now. Throws `invalid`: a filter that nobody understood must not choose everything.
+ */
+export function parseUserTime(text: string, now: number): number {
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
-  const duration = /^(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?$/.exec(text);
-  if (duration !== null && text !== "") {
-    const [, h = "0", m = "0", s = "0"] = duration;
-    return now - (Number(h) * 3600 + Number(m) * 60 + Number(s)) * 1000;
+  if (/^[+-]?(\d+(\.\d*)?(h|m|s|ms|us|µs|ns))+$/.test(text)) {
+    let back = 0;
+    for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d*)?)(ms|us|µs|ns|h|m|s)/g))
+      back += Number(number) * (durationUnits[unit as string] as number);
+    return text.startsWith("-") ? now + back : now - back;
   }
-  const ms = Date.parse(text);
-  return Number.isNaN(ms) ? undefined : ms;
+  const ms = /^\d{4}-\d\d-\d\d([T ]\d\d.*)?$/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(ms))
+    throw new GantryError("invalid", `failed to parse value as time or duration: ${JSON.stringify(text)}`);
+  return ms;
 }

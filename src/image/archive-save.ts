@@ -57,9 +57,12 @@ const json = (name: string, value: unknown): Buffer =>
  * Writes images as one tar archive that is both an OCI layout and what `docker load` reads, as docker 25 and
  * later write it. By name they keep their names, by id they have none. Throws `not-found` before the first byte.
  */
-export function saveImages(images: ImageStore, references: readonly string[]): AsyncGenerator<Buffer> {
+export function saveImages(
+  images: ImageStore,
+  references: readonly string[],
+): { saved: Image[]; tar: AsyncGenerator<Buffer> } {
   const selected = select(images, references);
-  return write(images, selected);
+  return { saved: selected.map(({ image }) => image), tar: write(images, selected) };
 }
 
 async function* write(images: ImageStore, selected: readonly Selected[]): AsyncGenerator<Buffer> {

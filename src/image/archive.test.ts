@@ -90,7 +90,7 @@ test("what is saved by name comes back named, by id unnamed, with the same ids a
     const one = await makeImage(from, ["base", "one"], { tag: "one:1", compression: "gzip" });
     const two = await makeImage(from, ["base", "two"], { compression: "zstd" });
     await from.images.tag(one as never, "docker.io/library/one:2");
-    const tar = await collect(saveImages(from.images, ["one", two]));
+    const tar = await collect(saveImages(from.images, ["one", two]).tar);
     assert.equal(await load(to, tar), `Loaded image: one:1\nLoaded image: one:2\nLoaded image ID: ${two}\n`);
     assert.deepEqual(
       to.images.list().map((image) => [image.id, image.manifest.digest, image.tags.length]),
@@ -140,7 +140,10 @@ test("skopeo's and our own OCI layouts are loaded", async () => {
     const id = await makeImage(from, ["a"], { tag: "laid:out" });
     const scratch = join(folder, "layout");
     mkdirSync(scratch);
-    execFileSync("tar", ["-xf", "-"], { cwd: scratch, input: await collect(saveImages(from.images, ["laid:out"])) });
+    execFileSync("tar", ["-xf", "-"], {
+      cwd: scratch,
+      input: await collect(saveImages(from.images, ["laid:out"]).tar),
+    });
     rmSync(join(scratch, "manifest.json"));
     const tar = execFileSync("tar", ["-cf", "-", "."], { cwd: scratch, maxBuffer: 1 << 26 });
     assert.equal(await load(to, tar), "Loaded image: laid:out\n");
@@ -198,7 +201,7 @@ test("broken archives are refused with an error of ours and leave nothing", asyn
   await withServices(2, async (from, to) => {
     assert.ok(from && to);
     await makeImage(from, ["a", "b"], { tag: "x:1" });
-    const good = await collect(saveImages(from.images, ["x:1"]));
+    const good = await collect(saveImages(from.images, ["x:1"]).tar);
     for (const bytes of [
       Buffer.from("no tar at all".repeat(100)),
       good.subarray(0, 2000),
