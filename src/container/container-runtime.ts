@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { chownSync, statSync, writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type {
@@ -17,6 +17,7 @@ import type {
 import type { Resources } from "#api/docker/container-types.ts";
 import { Emitter } from "#base/emitter.ts";
 import { errorMessage, GantryError } from "#base/errors.ts";
+import { type IdMapping, toHostId } from "#base/id-mapping.ts";
 import { randomHex } from "#base/ids.ts";
 import type { Logger } from "#base/log.ts";
 import { hasAppArmor } from "#host/apparmor.ts";
@@ -136,9 +137,11 @@ export class ContainerRuntime implements ContainerRuntimePort {
     this.#kept.set(id, kept);
     this.#watch(id, kept);
     this.#rotation.add(id, plan.log);
+    const { user } = plan.namespaces;
     try {
       // The runtime is in the user namespace by then, and may not lower it.
-      if (plan.namespaces.user !== undefined && plan.oomScoreAdj !== 0) setOomScore(created.pid, plan.oomScoreAdj);
+      if (user !== undefined && plan.oomScoreAdj !== 0) setOomScore(created.pid, plan.oomScoreAdj);
+      if (user !== undefined && !this.#oci.isCrun) ownStreams(created.pid, plan.process, user.mapping);
       if (!runtimeKnowsWeights()) setWeights(plan.cgroupPath, plan.resources);
     } catch (error) {
       await this.delete(id);
@@ -325,6 +328,20 @@ export class ContainerRuntime implements ContainerRuntimePort {
 /** Conmon's word for an oom comes after the exit and may be late: the cgroup's own count is not. */
 async function ensureProfile({ apparmorProfile }: ProcessPlan): Promise<void> {
   if (apparmorProfile === defaultAppArmorProfile) await ensureDefaultAppArmorProfile();
+}
+
+/**
+ * Makes the user of a process the owner of its streams, so that it can open /dev/stderr and its kin. crun has done that
+ * from outside; runc tries it in the user namespace, where it may not.
+ */
+function ownStreams(pid: number, { uid, gid }: ProcessPlan, mapping: IdMapping): void {
+  const owner = { uid: toHostId(mapping.uids, uid), gid: toHostId(mapping.gids, gid) };
+  if (owner.uid === undefined || owner.gid === undefined) return;
+  for (const fd of [0, 1, 2]) {
+    const path = `/proc/${pid}/fd/${fd}`;
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats?.isFIFO() || stats?.isSocket()) chownSync(path, owner.uid, owner.gid);
+  }
 }
 
 function setOomScore(pid: number, score: number): void {

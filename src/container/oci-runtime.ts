@@ -122,7 +122,7 @@ export class OciRuntime {
     return this.#program;
   }
 
-  get #isCrun(): boolean {
+  get isCrun(): boolean {
     return this.#program.endsWith("/crun");
   }
 
@@ -334,14 +334,14 @@ export class OciRuntime {
   /** crun would read a long profile only to find that the compiled filter is there in the annotations. */
   #specText(spec: object): string {
     const { annotations, linux } = spec as { annotations?: Record<string, string>; linux?: { seccomp?: object } };
-    if (!this.#isCrun || annotations?.[crunSeccompProgram] === undefined) return JSON.stringify(spec);
+    if (!this.isCrun || annotations?.[crunSeccompProgram] === undefined) return JSON.stringify(spec);
     const { seccomp: _profile, ...rest } = linux ?? {};
     return JSON.stringify({ ...spec, linux: rest });
   }
 
   /** Lets the first process run. Throws docker's `failed to create task…` causes. */
   async startContainer(id: string): Promise<void> {
-    if (this.#isCrun && startCreated(join(this.#state, id))) return;
+    if (this.isCrun && startCreated(join(this.#state, id))) return;
     await this.#run("start", id);
   }
 
@@ -403,12 +403,12 @@ export class OciRuntime {
   }
 
   async pause(id: string): Promise<void> {
-    if (this.#isCrun && (await setFrozen(join(this.#state, id), true))) return;
+    if (this.isCrun && (await setFrozen(join(this.#state, id), true))) return;
     await this.#run("pause", id);
   }
 
   async resume(id: string): Promise<void> {
-    if (this.#isCrun && (await setFrozen(join(this.#state, id), false))) return;
+    if (this.isCrun && (await setFrozen(join(this.#state, id), false))) return;
     await this.#run("resume", id);
   }
 
@@ -425,7 +425,7 @@ export class OciRuntime {
   }
 
   async #status(id: string): Promise<string> {
-    const known = this.#isCrun ? statusOf(join(this.#state, id)) : undefined;
+    const known = this.isCrun ? statusOf(join(this.#state, id)) : undefined;
     return known ?? (JSON.parse(await this.#run("state", id)) as { status: string }).status;
   }
 
@@ -493,7 +493,7 @@ export class OciRuntime {
     this.#live.delete(id);
     const state = join(this.#state, id);
     if (existsSync(state)) {
-      const isOver = this.#isCrun && cgroupIsGone && statusOf(state) === "stopped";
+      const isOver = this.isCrun && cgroupIsGone && statusOf(state) === "stopped";
       if (!isOver) {
         const options = { timeoutMs: 30_000, okStatus: [0, 1], mountNamespace: this.#mountNamespace };
         await run(this.#command("delete", "--force", id), options);
