@@ -221,22 +221,21 @@ export class Launcher {
 
   /**
    * A user namespace of its own, which is yet to be made, or that of the container whose namespaces it joins: they
-   * belong to it. Throws `conflict` where that one's ids are others.
+   * belong to it. Throws `conflict` where that one's ids are others. One in the machine's may join any.
    */
   #userNamespace(container: Container): UserNamespaceChoice | undefined {
     const { hostConfig, mapping } = container;
+    if (mapping === undefined) return undefined;
     const modes = [hostConfig.NetworkMode, hostConfig.IpcMode, hostConfig.PidMode].map((mode) => mode ?? "");
     const joined = modes.filter((mode) => mode.startsWith("container:"));
     const others = joined.map((mode) => this.#parts.store.resolve(mode.slice("container:".length)));
     for (const other of others) {
-      if (mapping === undefined ? other.mapping === undefined : isSameMapping(mapping, other.mapping ?? noMapping))
-        continue;
+      if (isSameMapping(mapping, other.mapping ?? noMapping)) continue;
       throw new GantryError(
         "conflict",
         `cannot join the namespaces of container ${other.id}: it runs in another user namespace. Give both containers the same --userns.`,
       );
     }
-    if (mapping === undefined) return undefined;
     const [first] = others;
     if (first === undefined) {
       const path = this.#userNamespacePath(container.id);

@@ -119,6 +119,8 @@ export class Unpacker {
       this.#whiteout(parts, name);
       return undefined;
     }
+    // Refused before anything is made.
+    this.#owner(entry);
     const path = this.#paths.locate(parts, true);
     if (parts.length > this.#base.length) this.#makeRoom(path, entry);
     else if (entry.type !== "directory" || this.#base.length > 0) return undefined;

@@ -179,6 +179,12 @@ test("cp, export, diff and commit speak of the ids inside, each translated once"
   const at = instance.docker("volume", "inspect", "--format", "{{.Mountpoint}}", "vol").trim();
   assert.deepEqual(owner(join(at, "copied")), [firstUid + 21, firstGid + 22]);
 
+  chownSync(file, 70_000, 0);
+  const { status, stderr } = instance.run("docker", ["cp", file, "plain:/tmp/beyond"]);
+  assert.notEqual(status, 0);
+  assert.match(stderr, /Container ID 70000 cannot be mapped to a host ID/);
+  assert.doesNotMatch(sh("plain", "ls /tmp"), /beyond/);
+
   instance.docker("commit", "plain", "committed");
   const look = ["stat", "-c", "%u:%g", "/tmp/file", "/seed/file"];
   assert.equal(run("committed", ...look), "21:22\n33:33");
@@ -228,8 +234,10 @@ test("containers join each other's namespaces, when they have one user namespace
     run("--pid", "container:donor", image, "cat", "/proc/1/cmdline").replaceAll("\0", " ").trim(),
     "sleep 3600",
   );
+  run("--userns", "host", "--network", "container:donor", "--pid", "container:donor", image, "true");
+  instance.docker("run", "-d", "--name", "unmapped", "--userns", "host", image);
   assert.match(
-    failure("run", "--rm", "--userns", "host", "--network", "container:donor", image, "true"),
+    failure("run", "--rm", "--network", "container:unmapped", image, "true"),
     /cannot join the namespaces of container .*it runs in another user namespace/,
   );
 });
