@@ -94,7 +94,7 @@ export class EnginePodRuntime implements PodRuntime {
   #userNamespaces: Promise<string | undefined> | undefined;
 
   userNamespacesReason(): Promise<string | undefined> {
-    this.#userNamespaces ??= this.#parts.images.snapshots.checkMapping(probedMapping).then(
+    this.#userNamespaces ??= this.#parts.images.snapshots.checkMapping(probedMapping, { tmpfs: true }).then(
       () => undefined,
       (error: unknown) => errorMessage(error),
     );

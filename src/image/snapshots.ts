@@ -42,7 +42,7 @@ const maxOptions = 4095;
 const probePrefix = "probe-";
 
 async function dropProbe(folder: string): Promise<void> {
-  for (const name of ["merged", "view"]) while (unmount(join(folder, name))) continue;
+  for (const name of ["merged", "view", "tree"]) while (unmount(join(folder, name))) continue;
   await rm(folder, { recursive: true, force: true });
 }
 
@@ -67,6 +67,22 @@ function cannotMap(why: string, cause: unknown): GantryError {
     `This machine cannot run containers in user namespaces: ${why}. That takes Linux 5.19 or newer (this is ${release()}) and a data root on ext4, XFS or Btrfs.`,
     { cause },
   );
+}
+
+function checkTmpfs(folder: string, view: string, namespace: number): void {
+  mount({ source: "tmpfs", target: folder, type: "tmpfs", data: "size=4k" });
+  try {
+    idmappedMount(folder, view, namespace);
+    unmount(view);
+  } catch (cause) {
+    throw new GantryError(
+      "unsupported",
+      `This machine cannot show secrets and other file systems in memory with the ids of a user namespace. That takes Linux 6.3 or newer (this is ${release()}).`,
+      { cause },
+    );
+  } finally {
+    unmount(folder);
+  }
 }
 
 /** The root of containers has to get to their files. Throws `invalid` in dockerd's words. */
@@ -300,8 +316,11 @@ export class Snapshots {
     }
   }
 
-  /** Throws `unsupported` unless the folder's file system and the kernel can show layers with mapped ids. */
-  async checkMapping(mapping: IdMapping): Promise<void> {
+  /**
+   * Throws `unsupported` unless the folder's file system and the kernel can show layers with mapped ids, and with
+   * `tmpfs` such file systems, too.
+   */
+  async checkMapping(mapping: IdMapping, options: { tmpfs?: boolean } = {}): Promise<void> {
     requireWay(this.#base, mappedRoot(mapping));
     const probe = await mkdtemp(join(this.#base, probePrefix));
     try {
@@ -309,6 +328,7 @@ export class Snapshots {
       const [view, merged] = [join(probe, "view"), join(probe, "merged")];
       for (const name of ["view", "merged", "tree/lower", "tree/diff", "tree/work"])
         await mkdir(join(probe, name), { recursive: true });
+      if (options.tmpfs === true) checkTmpfs(join(probe, "tree"), view, namespace);
       mapIds(join(probe, "tree"), view, namespace);
       try {
         const data = `lowerdir=${view}/lower,upperdir=${view}/diff,workdir=${view}/work`;
