@@ -37,13 +37,22 @@ async function compose(
   return (await import("./node.ts")).startNode(config, log, setLogLevel);
 }
 
+/** The log lies on the same disk as the rest: when that is full, lines are lost, and nothing else is. */
+function writeLogLine(line: string): void {
+  try {
+    writeSync(1, line);
+  } catch {
+    // There is nowhere to say it.
+  }
+}
+
 async function main(): Promise<void> {
   const { name, config } = readArguments(process.argv.slice(2));
   process.title = `gantryd ${name} ${config.name}`;
   // The environment's word counts more than the configuration's.
   const fixedLevel = environmentLogLevel();
   let level = fixedLevel ?? "info";
-  const log = createLogger({ level: () => level, fields: { process: name }, write: (line) => writeSync(1, line) });
+  const log = createLogger({ level: () => level, fields: { process: name }, write: writeLogLine });
   const started = performance.now();
   writePidFile(config, name);
   let daemon: RunningDaemon | undefined;
