@@ -30,9 +30,9 @@ export const bench: Bench = {
         await fill(side);
         await pause(5_000);
         const after = usesOf(await side.pids());
-        for (const of of ["pss", "rss"] as const) {
-          grown[of][side.name].push((after[of] - before[of]) / count);
-          full[of][side.name].push(after[of]);
+        for (const kind of ["pss", "rss"] as const) {
+          grown[kind][side.name].push((after[kind] - before[kind]) / count);
+          full[kind][side.name].push(after[kind]);
         }
         await side.remove(names);
       }
