@@ -6,7 +6,7 @@ import { setTimeout } from "node:timers/promises";
 import type { Digest } from "#base/ids.ts";
 import { GantryError } from "#base/errors.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
-import { readJson, removeFolder, syncFolder, writeFileAtomic } from "#host/files.ts";
+import { readJson, syncFolder, writeFileAtomic } from "#host/files.ts";
 import { run } from "#host/run.ts";
 import { hexOf } from "./digest.ts";
 import type { UnpackPool } from "./unpack-pool.ts";
@@ -28,9 +28,6 @@ export interface Layer {
 const linkBytes = 6;
 
 const settleMs = 1_000;
-
-/** Bytes: a layer below this has few files. */
-const smallLayer = 1 << 18;
 
 /**
  * Layers unpacked once, by ChainID: `<root>/<hex>/diff`, with a short link in `<root>/l/`. A layer is there
@@ -191,8 +188,7 @@ export class LayerStore {
         const doomed = join(this.root, `tmp-${randomBytes(8).toString("hex")}`);
         await rename(join(this.root, hexOf(layer.chainId)), doomed);
         await unlink(join(this.root, "l", layer.link)).catch(() => {});
-        // Asking a worker, which may have to be started first, pays for many files only.
-        await (layer.size < smallLayer ? removeFolder(doomed) : this.#pool.remove(doomed));
+        await rm(doomed, { recursive: true, force: true });
         freed += layer.size;
       });
     }

@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { type ErrorCode, GantryError } from "#base/errors.ts";
-import type { RemovalJob, UnpackAnswer, UnpackJob } from "./unpack-worker.ts";
+import type { UnpackAnswer, UnpackJob } from "./unpack-worker.ts";
 import type { UnpackResult } from "./unpack.ts";
 import { workerFile } from "./worker-file.ts";
 
@@ -8,12 +8,12 @@ import { workerFile } from "./worker-file.ts";
 const idleMs = 5_000;
 
 interface Pending {
-  resolve: (result: UnpackResult | undefined) => void;
+  resolve: (result: UnpackResult) => void;
   reject: (error: unknown) => void;
   onProgress: ((bytes: number) => void) | undefined;
 }
 
-/** Unpacks archives, and removes what was unpacked, in worker threads: a large layer never holds up the event loop. */
+/** Unpacks archives in worker threads, so that a large layer never holds up the event loop. */
 export class UnpackPool {
   readonly #size: number;
   readonly #idle: Worker[] = [];
@@ -28,24 +28,12 @@ export class UnpackPool {
   }
 
   async unpack(job: Omit<UnpackJob, "id">, onProgress?: (bytes: number) => void): Promise<UnpackResult> {
-    return (await this.#run((id) => ({ ...job, id }), onProgress)) as UnpackResult;
-  }
-
-  /** Takes a folder of any size away. Quiet when it is not there. */
-  async remove(path: string): Promise<void> {
-    await this.#run((id) => ({ id, remove: path }));
-  }
-
-  async #run(
-    job: (id: number) => UnpackJob | RemovalJob,
-    onProgress?: (bytes: number) => void,
-  ): Promise<UnpackResult | undefined> {
     const worker = await this.#take();
     const id = this.#next++;
     try {
-      return await new Promise<UnpackResult | undefined>((resolve, reject) => {
+      return await new Promise<UnpackResult>((resolve, reject) => {
         this.#pending.set(id, { resolve, reject, onProgress });
-        worker.postMessage(job(id));
+        worker.postMessage({ ...job, id } satisfies UnpackJob);
       });
     } finally {
       this.#pending.delete(id);

@@ -1,4 +1,4 @@
-import { createReadStream, rmSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { type ErrorCode, GantryError } from "#base/errors.ts";
@@ -12,14 +12,8 @@ export interface UnpackJob extends UnpackOptions {
   source: string;
 }
 
-/** A folder to take away with all that is in it: in a thread of its own, one system call for each file. */
-export interface RemovalJob {
-  id: number;
-  remove: string;
-}
-
 export type UnpackAnswer =
-  | { id: number; result: UnpackResult | undefined }
+  | { id: number; result: UnpackResult }
   | { id: number; progress: number }
   | { id: number; error: { code: string; message: string } };
 
@@ -53,10 +47,6 @@ async function unpack(job: UnpackJob, post: (answer: UnpackAnswer) => void): Pro
   }
 }
 
-async function remove(path: string): Promise<undefined> {
-  rmSync(path, { recursive: true, force: true });
-}
-
 /** Errors of the file system are not the archive's fault. */
 function codeOf(error: unknown): ErrorCode {
   const { code, syscall } = error as NodeJS.ErrnoException;
@@ -66,10 +56,9 @@ function codeOf(error: unknown): ErrorCode {
 }
 
 function serveUnpacking(): void {
-  parentPort?.on("message", (job: UnpackJob | RemovalJob) => {
+  parentPort?.on("message", (job: UnpackJob) => {
     const post = (answer: UnpackAnswer): void => parentPort?.postMessage(answer);
-    const work = "remove" in job ? remove(job.remove) : unpack(job, post);
-    work.then(
+    unpack(job, post).then(
       (result) => post({ id: job.id, result }),
       (error: unknown) => {
         const code = error instanceof GantryError ? error.code : codeOf(error);
