@@ -21,7 +21,7 @@ import type { Logger } from "#base/log.ts";
 import { closeFd, makePipe } from "#host/descriptors.ts";
 import { type ProcessWatch, watchProcess } from "#host/pidfd.ts";
 import { expectCgroupMove } from "#host/cgroup-moves.ts";
-import { removeFolder } from "#host/files.ts";
+import { removeFolder, writeFiles } from "#host/files.ts";
 import { processStart } from "#host/process-start.ts";
 import { CommandError, run } from "#host/run.ts";
 import { type ChildProcess, findExecutable, start } from "#host/spawn.ts";
@@ -319,10 +319,13 @@ export class OciRuntime {
   }
 
   async #createFrom(spec: object, { id, bundle, kept }: CreateOptions, named: Naming | undefined): Promise<number> {
-    writeFileSync(join(bundle, "config.json"), this.#specText(spec), { mode: 0o600 });
-    writeFileSync(join(bundle, keptFile), kept, { mode: 0o600 });
+    await writeFiles([
+      { path: join(bundle, "config.json"), text: this.#specText(spec), mode: 0o600 },
+      { path: join(bundle, keptFile), text: kept, mode: 0o600 },
+    ]);
     const program = (spec as { process?: { args?: string[] } }).process?.args?.[0];
-    const conmon = this.#release(id) as StartedConmon;
+    const conmon = this.#release(id);
+    if (conmon === undefined) throw new GantryError("cancelled", `the start of container ${id} was called off`);
     const { pid, sync } = await this.#answerOf(conmon, { program, named }).catch(async (error: unknown) => {
       await this.delete(id, bundle).catch(() => {});
       throw error;

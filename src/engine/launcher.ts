@@ -1,10 +1,11 @@
-import { readdirSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { chown, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ContainerRuntimePort, NamespacePlan } from "#api/container-runtime.ts";
 import { GantryError } from "#base/errors.ts";
 import { type IdMapping, isSameMapping, mappedRoot } from "#base/id-mapping.ts";
 import { expectCgroupMove } from "#host/cgroup-moves.ts";
+import { writeFiles } from "#host/files.ts";
 import { mount, unmount } from "#host/mount.ts";
 import { unpinNamespace } from "#host/user-namespace.ts";
 import type { ImageService } from "#image/image-service.ts";
@@ -107,9 +108,11 @@ export class Launcher {
       record.HostsPath = shared.HostsPath;
       record.ResolvConfPath = shared.ResolvConfPath;
     } else if (sandboxId === undefined) {
-      writeFileSync(record.HostnamePath, `${record.Config.Hostname}\n`);
-      writeFileSync(record.HostsPath, "");
-      writeFileSync(record.ResolvConfPath, network.resolvConf(container));
+      await writeFiles([
+        { path: record.HostnamePath, text: `${record.Config.Hostname}\n` },
+        { path: record.HostsPath, text: "" },
+        { path: record.ResolvConfPath, text: network.resolvConf(container) },
+      ]);
       await this.#own(container, record.HostnamePath, record.HostsPath, record.ResolvConfPath);
     }
     record.AppArmorProfile = appArmorProfile(hostConfig, sandboxId !== undefined);

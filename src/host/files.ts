@@ -4,18 +4,23 @@ import {
   existsSync,
   fsync,
   fsyncSync,
+  open,
   openSync,
   readdirSync,
   renameSync,
   rmSync,
+  writeFile as writeFileTo,
   writeFileSync,
 } from "node:fs";
-import { readFile, rm, rmdir, unlink } from "node:fs/promises";
+import { readFile, rename, rm, rmdir, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { GantryError, errorMessage } from "#base/errors.ts";
+import { diskSteps } from "./disk-pace.ts";
 
 const syncDescriptor = promisify(fsync);
+const openDescriptor = promisify(open);
+const writeDescriptor = promisify(writeFileTo);
 
 let counter = 0;
 /** A name beside `path` that no other writer uses. */
@@ -47,29 +52,52 @@ export function writeFileAtomicSync(
   if (options.sync !== false) syncFolder(dirname(path));
 }
 
-/**
- * The same for small files, without holding up the event loop for the disk: only fsync waits for that. The other
- * calls are done at once, as handing each to another thread and back takes several times as long.
- */
+/** The same for small files, without holding up the event loop for a disk that is busy. */
 export async function writeFileAtomic(
   path: string,
   data: string | Uint8Array,
   options: { mode?: number; sync?: boolean } = {},
 ): Promise<void> {
   const temporary = besides(path);
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
+  const mode = options.mode ?? 0o644;
+  let fd = -1;
   try {
-    const fd = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, options.mode ?? 0o644);
     try {
-      writeFileSync(fd, data);
+      await diskSteps(
+        () => {
+          fd = openSync(temporary, flags, mode);
+          writeFileSync(fd, data);
+        },
+        async () => {
+          fd = await openDescriptor(temporary, flags, mode);
+          await writeDescriptor(fd, data);
+        },
+      );
       if (options.sync !== false) await syncDescriptor(fd);
     } finally {
-      closeSync(fd);
+      if (fd >= 0) closeSync(fd);
     }
-    renameSync(temporary, path);
+    await diskSteps(
+      () => renameSync(temporary, path),
+      () => rename(temporary, path),
+    );
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
   }
+}
+
+/** Writes small files one after the other, as `writeFileAtomic` does but in place. */
+export async function writeFiles(files: readonly { path: string; text: string; mode?: number }[]): Promise<void> {
+  await diskSteps(
+    () => {
+      for (const { path, text, mode } of files) writeFileSync(path, text, { mode });
+    },
+    async () => {
+      await Promise.all(files.map(({ path, text, mode }) => writeFile(path, text, { mode })));
+    },
+  );
 }
 
 /** A folder with more than so many entries is left to Node's `rm`. */

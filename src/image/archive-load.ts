@@ -36,18 +36,15 @@ async function adopt({ images }: LoadParts, file: SpooledFile): Promise<void> {
   await images.content.adopt(file);
 }
 
-/** What a layer is in a manifest; `file` where it is still to be taken over. */
-async function layerOf(
-  { spool, images: { content } }: LoadParts,
-  file: SpooledFile,
-): Promise<{ descriptor: Descriptor; file?: SpooledFile }> {
-  const compression = spool.compression(file);
+async function storeLayer(parts: LoadParts, file: SpooledFile): Promise<Descriptor> {
+  const compression = parts.spool.compression(file);
   const mediaType = layerTypes[compression];
   if (mediaType === undefined) {
     const plain = decompress(compression, createReadStream(file.path) as AsyncIterable<Buffer>);
-    return { descriptor: { mediaType: mediaTypes.layer, ...(await content.ingest(plain)) } };
+    return { mediaType: mediaTypes.layer, ...(await parts.images.content.ingest(plain)) };
   }
-  return { descriptor: { mediaType, digest: file.digest, size: file.size }, file };
+  await adopt(parts, file);
+  return { mediaType, digest: file.digest, size: file.size };
 }
 
 /**
@@ -112,12 +109,7 @@ async function loadDocker(parts: LoadParts): Promise<LoadedImage[]> {
         `invalid manifest, layers length mismatch: expected ${config.rootfs.diff_ids.length}, got ${entry.Layers.length}`,
       );
     const layers: Descriptor[] = [];
-    const files: SpooledFile[] = [];
-    for (const name of entry.Layers) {
-      const { descriptor, file } = await layerOf(parts, spool.require(name));
-      layers.push(descriptor);
-      if (file !== undefined) files.push(file);
-    }
+    for (const name of entry.Layers) layers.push(await storeLayer(parts, spool.require(name)));
     await adopt(parts, configFile);
     const original = originals.get(configFile.digest);
     let manifest: Descriptor;
@@ -134,7 +126,7 @@ async function loadDocker(parts: LoadParts): Promise<LoadedImage[]> {
       manifest = { mediaType: mediaTypes.manifest, ...(await images.content.put(JSON.stringify(made))) };
     }
     const names = entry.RepoTags ?? [];
-    out.push(await enter(parts, manifest, config.rootfs.diff_ids, layers, files, names));
+    out.push(await enter(parts, manifest, config.rootfs.diff_ids, layers, names));
   }
   return out;
 }
@@ -185,7 +177,7 @@ async function loadLayout(parts: LoadParts): Promise<LoadedImage[]> {
     const configFile = blobOf(spool, manifest.config);
     const config = parseImageConfig(spool.read(configFile));
     await Promise.all([adopt(parts, file), adopt(parts, configFile)]);
-    const files = manifest.layers.map((layer) => blobOf(spool, layer));
+    await Promise.all(manifest.layers.map((layer) => adopt(parts, blobOf(spool, layer))));
     const { annotations = {} } = descriptor;
     const name = annotations["io.containerd.image.name"] ?? annotations["org.opencontainers.image.ref.name"];
     out.push(
@@ -194,7 +186,6 @@ async function loadLayout(parts: LoadParts): Promise<LoadedImage[]> {
         { mediaType: manifest.mediaType ?? mediaTypes.manifest, digest: file.digest, size: file.size },
         config.rootfs.diff_ids,
         manifest.layers,
-        files,
         // A reference name alone (`latest`) is a tag of nothing.
         name === undefined || (!name.includes("/") && !name.includes(":")) ? [] : [name],
       ),
@@ -213,20 +204,13 @@ function choosePlatform(spool: ArchiveSpool, descriptor: Descriptor): Descriptor
   );
 }
 
-/**
- * Enters an image whose layers are in `files` or in the content store. They are unpacked from the files while the disk
- * is still busy with these.
- */
 async function enter(
-  parts: LoadParts,
+  { images, progress, quiet }: LoadParts,
   manifest: Descriptor,
   diffIds: readonly string[],
   layers: readonly Descriptor[],
-  files: readonly SpooledFile[],
   names: readonly string[],
 ): Promise<LoadedImage> {
-  const { images, progress, quiet } = parts;
-  const paths = new Map<string, string>(files.map(({ digest, path }) => [digest, path]));
   const references = names.map((name) => parseReference(name));
   const say = (at: number, bytes: number): void => {
     const total = layers[at]?.size ?? 0;
@@ -236,8 +220,6 @@ async function enter(
   const fresh = images.missingLayers(diffIds);
   const image = await enterManifest(images, {
     manifest,
-    archive: (digest) => paths.get(digest),
-    beforeEntry: async () => void (await Promise.all(files.map((file) => adopt(parts, file)))),
     ...(quiet
       ? {}
       : {

@@ -6,7 +6,7 @@ import type { Descriptor } from "./oci.ts";
 import { parseImageConfig, parseManifest } from "./oci-parse.ts";
 
 /**
- * Enters an image whose manifest and config are in the content store, and its layers, too, keeping its manifest as it
+ * Enters an image whose manifest, config and layer blobs are in the content store, keeping its manifest as it
  * is: what pull and load end with. Checks that all say the same. Throws `invalid`.
  */
 export async function enterManifest(
@@ -21,10 +21,6 @@ export async function enterManifest(
     onProgress?: (at: number, bytes: number) => void;
     /** Called when the layer `at` is unpacked. */
     onLayer?: (at: number) => void;
-    /** Where a layer's blob is that is not in the content store yet. */
-    archive?: (digest: string) => string | undefined;
-    /** Awaited when all is unpacked: after it every blob must be in the content store. */
-    beforeEntry?: () => Promise<void>;
   },
 ): Promise<Image> {
   const manifest = parseManifest(await images.content.read(asDigest(input.manifest.digest)));
@@ -34,8 +30,7 @@ export async function enterManifest(
     throw new GantryError("invalid", "layers from manifest don't match image configuration");
   const release = images.hold(chainIds(config.rootfs.diff_ids));
   try {
-    await images.unpackLayers(config, manifest.layers, input.onProgress, input.onLayer, input.archive);
-    await input.beforeEntry?.();
+    await images.unpackLayers(config, manifest.layers, input.onProgress, input.onLayer);
     const { mediaType, digest, size } = input.manifest;
     return await images.add({
       manifest: { mediaType, digest, size },

@@ -362,7 +362,6 @@ export class ImageStore {
     layers: readonly Descriptor[],
     onProgress?: (at: number, bytes: number) => void,
     onLayer?: (at: number) => void,
-    archive?: (digest: string) => string | undefined,
   ): Promise<void> {
     const diffIds = config.rootfs?.diff_ids;
     if (!Array.isArray(diffIds) || diffIds.length !== layers.length)
@@ -373,7 +372,7 @@ export class ImageStore {
         const layer = layers[at] as Descriptor;
         await this.layers.unpack(
           { chainId, diffId: asDigest(diffIds[at] as string), parent: chain[at - 1] },
-          archive?.(layer.digest) ?? this.content.path(asDigest(layer.digest)),
+          this.content.path(asDigest(layer.digest)),
           (bytes) => onProgress?.(at, bytes),
         );
         onLayer?.(at);

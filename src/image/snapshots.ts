@@ -1,4 +1,4 @@
-import { chownSync, existsSync, mkdirSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { lstat, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { release } from "node:os";
 import { dirname, join, relative } from "node:path";
@@ -6,7 +6,8 @@ import type { FilesystemChange } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
 import { type FileOwner, type IdMapping, mappedRoot } from "#base/id-mapping.ts";
 import { asFileOwner } from "#host/file-credentials.ts";
-import { readJson, removeFolder } from "#host/files.ts";
+import { diskSteps } from "#host/disk-pace.ts";
+import { readJson, removeFolder, writeFiles } from "#host/files.ts";
 import { errnoOf } from "#host/libc.ts";
 import { bindMount, idmappedMount, isMounted, isMountPoint, mount, unmount, unmountFileSystem } from "#host/mount.ts";
 import { UserNamespaces } from "#host/user-namespace.ts";
@@ -220,18 +221,29 @@ export class Snapshots {
     this.#chains.set(id, snapshot.chain);
     const temporary = join(this.root, `tmp-${id}`);
     await removeFolder(temporary);
-    // Few and short: other threads would take longer to be asked.
-    mkdirSync(temporary, { mode: 0o710 });
-    for (const name of mapping === undefined ? ["diff", "work", "merged"] : ["diff", "work"])
-      mkdirSync(join(temporary, name), { mode: name === "work" ? 0o700 : 0o755 });
+    const folders = mapping === undefined ? ["diff", "work", "merged"] : ["diff", "work"];
+    const modeOf = (name: string): number => (name === "work" ? 0o700 : 0o755);
+    await diskSteps(
+      () => {
+        mkdirSync(temporary, { mode: 0o710 });
+        for (const name of folders) mkdirSync(join(temporary, name), { mode: modeOf(name) });
+      },
+      async () => {
+        await mkdir(temporary, { mode: 0o710 });
+        await Promise.all(folders.map((name) => mkdir(join(temporary, name), { mode: modeOf(name) })));
+      },
+    );
     if (mapping !== undefined) {
       mkdirSync(dirname(this.mergedPath(id, true)), { recursive: true, mode: 0o710 });
       mkdirSync(this.mergedPath(id, true), { recursive: true, mode: 0o755 });
       // Its root has to get through; nobody else has.
       chownSync(dirname(this.mergedPath(id, true)), 0, mappedRoot(mapping).gid);
     }
-    writeFileSync(join(temporary, "snapshot.json"), JSON.stringify(snapshot), { mode: 0o644 });
-    renameSync(temporary, join(this.root, id));
+    await writeFiles([{ path: join(temporary, "snapshot.json"), text: JSON.stringify(snapshot), mode: 0o644 }]);
+    await diskSteps(
+      () => renameSync(temporary, join(this.root, id)),
+      () => rename(temporary, join(this.root, id)),
+    );
     return snapshot;
   }
 
