@@ -105,6 +105,26 @@ export function addMacvlan(spec: LinkSpec, parent: number, mode: MacvlanMode, ne
   return newLink(spec, "macvlan", [attribute(1, macvlanModes[mode])], more);
 }
 
+export type IpvlanMode = "l2" | "l3" | "l3s";
+export type IpvlanFlag = "bridge" | "private" | "vepa";
+const ipvlanModes: Record<IpvlanMode, number> = { l2: 0, l3: 1, l3s: 2 };
+const ipvlanFlags: Record<IpvlanFlag, number> = { bridge: 0, private: 1, vepa: 2 };
+
+/** An ipvlan link on the link with index `parent`, whose MAC it shares, put into a namespace at once. */
+export function addIpvlan(
+  spec: LinkSpec,
+  parent: number,
+  mode: IpvlanMode,
+  flag: IpvlanFlag,
+  netnsFd?: number,
+): NetlinkMessage {
+  const short = (value: number): Buffer => Buffer.from([value, 0]);
+  const more = [attribute(ifla.link, parent)];
+  if (netnsFd !== undefined) more.push(attribute(ifla.netnsFd, netnsFd));
+  const data = [attribute(1, short(ipvlanModes[mode])), attribute(2, short(ipvlanFlags[flag]))];
+  return newLink(spec, "ipvlan", data, more);
+}
+
 /** An 802.1q link: `eth0.50`. */
 export function addVlan(spec: LinkSpec, parent: number, id: number): NetlinkMessage {
   const bytes = Buffer.alloc(2);

@@ -1,5 +1,5 @@
 import koffi from "koffi";
-import { GantryError } from "#base/errors.ts";
+import { errorMessage, GantryError } from "#base/errors.ts";
 import { closeFd } from "./descriptors.ts";
 import { bind, check, errnoName, lastErrno, systemError } from "./libc.ts";
 
@@ -186,6 +186,11 @@ function netlinkError(errno: number, flags: number, payload: Buffer): GantryErro
     at += (size + 3) & ~3;
   }
   return error;
+}
+
+/** What the kernel says in a netlink error, without our words. */
+export function kernelWords(error: unknown): string {
+  return errorMessage(error).replace(/^netlink: /, "");
 }
 
 /** One attribute: length, type, value, padding. */

@@ -1,12 +1,20 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { GantryError } from "#base/errors.ts";
-import type { MacvlanMode } from "#host/links.ts";
-import type { NetlinkSocket } from "#host/netlink-socket.ts";
+import {
+  addIpvlan,
+  addMacvlan,
+  type IpvlanFlag,
+  type IpvlanMode,
+  type LinkSpec,
+  type MacvlanMode,
+} from "#host/links.ts";
+import { kernelWords, type NetlinkMessage, type NetlinkSocket } from "#host/netlink-socket.ts";
 import { macFromIPv4 } from "./addresses.ts";
-import { attachMacvlan, attachToBridge } from "./interface.ts";
+import { attachOwnLink, attachToBridge } from "./interface.ts";
 import type { LiveNetwork } from "./live-network.ts";
-import { bridgeRuleOf, mtuOf, optionNames } from "./network-definition.ts";
+import { bridgeRuleOf, mtuOf } from "./network-definition.ts";
+import { hasParent, optionNames } from "./network-options.ts";
 import type { Endpoint, EndpointRequest } from "./network-types.ts";
 
 /**
@@ -44,7 +52,8 @@ export function newEndpoint(
     netnsPath: request.netnsPath,
     interfaceName: live.hasInterfaces ? (request.interfaceName ?? `${prefix}${number}`) : "",
     hostInterface: live.hasBridge ? `${linkPrefix}v${endpointId.slice(0, 10)}` : "",
-    mac: live.hasInterfaces ? mac : "",
+    // An ipvlan link has its parent's.
+    mac: live.hasInterfaces && definition.Driver !== "ipvlan" ? mac : "",
     ...addresses,
     aliases: request.aliases ?? [],
     ...(request.links === undefined ? {} : { links: request.links }),
@@ -58,7 +67,7 @@ export async function attachEndpoint(
   socket: NetlinkSocket,
   { definition, linkIndex }: LiveNetwork,
   endpoint: Endpoint,
-  isGateway: boolean,
+  isWayOut: boolean,
 ): Promise<void> {
   const addresses = [
     { ip: endpoint.ipv4, prefixLength: endpoint.ipv4PrefixLength },
@@ -70,13 +79,25 @@ export async function attachEndpoint(
     mac: endpoint.mac,
     mtu: mtuOf(definition),
     addresses,
-    gateways: isGateway ? gatewaysOf(endpoint) : [],
+    gateways: isWayOut ? gatewaysOf(endpoint) : [],
   };
+  // A name for the moment between making the link and moving it, when it is in the machine's namespace.
+  const temporary = `gtm${endpoint.endpointId.slice(0, 10)}`;
   if (definition.Driver === "macvlan") {
-    const mode = (definition.Options[optionNames.macvlanMode] ?? "bridge") as MacvlanMode;
-    // A name for the moment between making the link and moving it, when it is in the machine's namespace.
-    await attachMacvlan(socket, spec, linkIndex, mode, `gtm${endpoint.endpointId.slice(0, 10)}`);
-    return;
+    const mode = (definition.Options[optionNames.macvlanMode] || "bridge") as MacvlanMode;
+    return attachOwnLink(socket, spec, (link, fd) => addMacvlan(link, linkIndex, mode, fd), temporary);
+  }
+  if (definition.Driver === "ipvlan") {
+    const mode = (definition.Options[optionNames.ipvlanMode] || "l2") as IpvlanMode;
+    const flag = (definition.Options[optionNames.ipvlanFlag] || "bridge") as IpvlanFlag;
+    const routes = mode === "l2" || !isWayOut || definition.Internal || !hasParent(definition.Options) ? [] : addresses;
+    const deviceRoutes = routes.map(({ ip }) => (ip.includes(":") ? 6 : 4));
+    const make = (link: LinkSpec, fd: number): NetlinkMessage => addIpvlan(link, linkIndex, mode, flag, fd);
+    try {
+      return await attachOwnLink(socket, { ...spec, deviceRoutes }, make, temporary);
+    } catch (cause) {
+      throw new GantryError("internal", `failed to create the ipvlan port: ${kernelWords(cause)}`, { cause });
+    }
   }
   await attachToBridge(socket, spec, {
     name: endpoint.hostInterface,

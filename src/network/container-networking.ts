@@ -3,6 +3,7 @@ import type { EmbeddedDns } from "./embedded-dns.ts";
 import type { Firewall } from "./firewall.ts";
 import { setDefaultRoutes } from "./interface.ts";
 import type { Endpoint, PublishedPort, PublishRequest } from "./network-types.ts";
+import { standsOnParent } from "./network-options.ts";
 import { portRules, type PortReservations, requestsOf } from "./ports.ts";
 import type { PortRule } from "./rules.ts";
 
@@ -44,7 +45,7 @@ export class ContainerNetworking {
   /** Publishes what was asked for on the endpoint that is the way out. `hostIp` is for requests that name none. */
   async publish(parts: PublishParts, hostIp: string): Promise<void> {
     const endpoint = this.gatewayEndpoint;
-    if (endpoint === undefined || this.requests.length === 0 || endpoint.driver === "macvlan") return;
+    if (endpoint === undefined || this.requests.length === 0 || standsOnParent(endpoint.driver)) return;
     const target = { ipv4: endpoint.ipv4, ipv6: endpoint.ipv6 };
     const requests = this.requests.map((request) => (request.hostIp === "" ? { ...request, hostIp } : request));
     try {

@@ -2,13 +2,12 @@ import {
   addAddress,
   addRoute,
   addVeth,
-  addMacvlan,
   apply,
   deleteLink,
   deleteRoute,
   isGone,
   linkIndex,
-  type MacvlanMode,
+  type LinkSpec,
   setBridgePort,
   setLink,
   withNamespaceFile,
@@ -33,6 +32,8 @@ export interface InterfaceSpec {
   addresses: InterfaceAddress[];
   /** Default routes; none when empty. `onLink`: the gateway is outside of the interface's own subnet. */
   gateways: { ip: string; onLink?: boolean }[];
+  /** Families whose default route is the interface itself. */
+  deviceRoutes?: readonly (4 | 6)[];
   /** Parameters under net/ of the namespace, `%` standing for the interface: `ipv4/conf/%/rp_filter`. */
   sysctls?: Record<string, string>;
 }
@@ -62,17 +63,16 @@ export async function attachToBridge(socket: NetlinkSocket, spec: InterfaceSpec,
   });
 }
 
-/** Puts a macvlan interface on the link with index `parent` into a namespace. */
-export async function attachMacvlan(
+/** Puts a link that `add` makes, such as a macvlan's, into a namespace. */
+export async function attachOwnLink(
   socket: NetlinkSocket,
   spec: InterfaceSpec,
-  parent: number,
-  mode: MacvlanMode,
+  add: (link: LinkSpec, netnsFd: number) => NetlinkMessage,
   temporaryName: string,
 ): Promise<void> {
   await withNamespaceFile(spec.netnsPath, async (fd) => {
     // The kernel makes the link here before it moves it, so its name must be free here too.
-    await apply(socket, [addMacvlan({ name: temporaryName, mac: spec.mac, mtu: spec.mtu }, parent, mode, fd)]);
+    await apply(socket, [add({ name: temporaryName, mac: spec.mac, mtu: spec.mtu }, fd)]);
     const index = inNetworkNamespace(spec.netnsPath, () => linkIndex(temporaryName));
     await inNamespace(spec.netnsPath, (inside) => apply(inside, [renameLink(index, spec.name)]));
     await configure(spec);
@@ -108,6 +108,7 @@ async function configure(spec: InterfaceSpec): Promise<void> {
       ...spec.addresses.map(({ ip, prefixLength }) => addAddress(index, addressBytes(ip), prefixLength)),
       setLink(index, { up: true }),
       ...spec.gateways.map((gateway) => defaultRoute(index, gateway)),
+      ...(spec.deviceRoutes ?? []).map((family) => addRoute({ family, link: index })),
     ]);
   } finally {
     socket.close();

@@ -5,6 +5,7 @@ import {
   addressOfReverseName,
   canonicalAddress,
   cidrContains,
+  cidrOverlaps,
   formatCidr,
   macFromIPv4,
   parseAddress,
@@ -101,8 +102,25 @@ test("subnets come from the pools in order and step over what is taken", () => {
   const taken = [requireCidr("10.10.0.128/25"), requireCidr("10.10.1.0/24"), requireCidr("10.10.3.7/32")];
   assert.equal(formatCidr(pickSubnet(pools, 4, taken)), "10.10.2.0/24");
   assert.throws(() => pickSubnet(pools, 4, [...taken, requireCidr("10.10.2.0/23")]), {
-    message:
-      "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network",
+    message: "all predefined address pools have been fully subnetted",
   });
-  assert.throws(() => pickSubnet(pools, 6, []), /IPv6 address pool/);
+  assert.throws(() => pickSubnet(pools, 6, []), /fully subnetted/);
+});
+
+test("the first gap is found whatever is taken, in whatever order", () => {
+  const pools = [{ base: "10.10.0.0/24", size: 28 }];
+  const block = fc.record({ at: fc.integer({ min: 0, max: 255 }), prefix: fc.integer({ min: 24, max: 32 }) });
+  fc.assert(
+    fc.property(fc.array(block, { maxLength: 12 }), (blocks) => {
+      const taken = blocks.map(({ at, prefix }) => {
+        const size = 2 ** (32 - prefix);
+        return requireCidr(`10.10.0.${Math.floor(at / size) * size}/${prefix}`);
+      });
+      const free = Array.from({ length: 16 }, (_, index) => requireCidr(`10.10.0.${index * 16}/28`)).find(
+        (candidate) => !taken.some((cidr) => cidrOverlaps(cidr, candidate)),
+      );
+      if (free === undefined) assert.throws(() => pickSubnet(pools, 4, taken), /fully subnetted/);
+      else assert.equal(formatCidr(pickSubnet(pools, 4, taken)), formatCidr(free));
+    }),
+  );
 });

@@ -118,20 +118,17 @@ export function pickSubnet(pools: readonly SubnetPool[], family: Family, taken: 
   for (const pool of pools) {
     const base = requireCidr(pool.base);
     if (base.family !== family) continue;
-    const inside = taken.filter((cidr) => cidrOverlaps(cidr, base));
+    const inside = taken.filter((cidr) => cidrOverlaps(cidr, base)).sort((a, b) => (a.base < b.base ? -1 : 1));
     const step = 1n << BigInt(addressBits(family) - pool.size);
     const end = base.base + cidrSize(base);
     let at = base.base;
-    while (at < end) {
-      const candidate: Cidr = { family, base: at, prefix: pool.size };
-      const clash = inside.find((cidr) => cidrOverlaps(cidr, candidate));
-      if (clash === undefined) return candidate;
-      const after = clash.base + cidrSize(clash);
-      at = after <= at + step ? at + step : base.base + ((after - base.base + step - 1n) / step) * step;
+    for (const cidr of inside) {
+      // What is taken lies in order: the first gap is wide enough, or what follows it tells where to go on.
+      if (cidr.base >= at + step) break;
+      const after = cidr.base + cidrSize(cidr);
+      if (after > at) at = base.base + ((after - base.base + step - 1n) / step) * step;
     }
+    if (at + step <= end) return { family, base: at, prefix: pool.size };
   }
-  throw new GantryError(
-    "invalid",
-    `could not find an available, non-overlapping IPv${family} address pool among the defaults to assign to the network`,
-  );
+  throw new GantryError("invalid", "all predefined address pools have been fully subnetted");
 }

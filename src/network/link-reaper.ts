@@ -1,6 +1,6 @@
 import { errorMessage } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
-import { apply, deleteLinks, linkIndex, setLink } from "#host/links.ts";
+import { apply, deleteLinks, linkIndex, listLinks, setLink } from "#host/links.ts";
 import type { NetlinkSocket } from "#host/netlink-socket.ts";
 
 /**
@@ -12,6 +12,7 @@ export class LinkReaper {
   readonly #log: Logger;
   readonly #doomed = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
 
   constructor(socket: NetlinkSocket, log: Logger) {
     this.#socket = socket;
@@ -44,13 +45,23 @@ export class LinkReaper {
   async flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const names = [...this.#doomed].filter((name) => linkIndex(name) > 0);
+    const names = new Set([...this.#doomed].filter((name) => linkIndex(name) > 0));
     this.#doomed.clear();
-    await deleteLinks(this.#socket, names);
+    if (names.size === 0) return;
+    const kinds = new Map((await listLinks(this.#socket)).map(({ name, kind }) => [name, kind]));
+    const bridges = [...names].filter((name) => kinds.get(name) === "bridge");
+    for (const name of bridges) names.delete(name);
+    await deleteLinks(this.#socket, [...names]);
+    // Of bridges the kernel waits for each, also in one request, and nobody else could change a link meanwhile.
+    for (const name of bridges) {
+      if (this.#isClosed) return;
+      await deleteLinks(this.#socket, [name]);
+    }
   }
 
   /** What waits is left for the next start, which removes links without an owner. */
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
   }

@@ -3,6 +3,7 @@ import { GantryError } from "#base/errors.ts";
 import { type Cidr, type Family, parseAddress, requireCidr } from "./addresses.ts";
 import { AddressPool } from "./ipam.ts";
 import { isBuiltin, type NetworkDefinition } from "./network-definition.ts";
+import { standsOnParent } from "./network-options.ts";
 import { NetworkNames } from "./network-names.ts";
 import type { Endpoint } from "./network-types.ts";
 
@@ -27,7 +28,7 @@ export class LiveNetwork {
   /** By container id. */
   readonly endpoints = new Map<string, Endpoint>();
   readonly names = new NetworkNames();
-  /** Of the bridge, or of a macvlan's parent. */
+  /** Of the bridge, or of the parent of macvlan and ipvlan links. */
   linkIndex = 0;
   readonly #subnets: Subnet[];
 
@@ -50,7 +51,7 @@ export class LiveNetwork {
   }
 
   get hasInterfaces(): boolean {
-    return this.hasBridge || this.definition.Driver === "macvlan";
+    return this.hasBridge || standsOnParent(this.definition.Driver);
   }
 
   get isUserDefined(): boolean {

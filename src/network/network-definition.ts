@@ -14,6 +14,7 @@ import {
   requireCidr,
 } from "./addresses.ts";
 import { pickSubnet, type SubnetPool } from "./ipam.ts";
+import { checkOptions, hasParent, isFalse, isTrue, optionNames, standsOnParent } from "./network-options.ts";
 import type { BridgeRule } from "./rules.ts";
 
 /** A network as it is kept: docker's object without its endpoints, and what docker does not show. */
@@ -32,30 +33,10 @@ export function isBuiltin(name: string): boolean {
   return (builtinNames as readonly string[]).includes(name);
 }
 
-/** Driver options that are in force. What else begins with `com.docker.network.` is refused. */
-export const optionNames = {
-  bridgeName: "com.docker.network.bridge.name",
-  icc: "com.docker.network.bridge.enable_icc",
-  masquerade: "com.docker.network.bridge.enable_ip_masquerade",
-  hostBinding: "com.docker.network.bridge.host_binding_ipv4",
-  defaultBridge: "com.docker.network.bridge.default_bridge",
-  gatewayMode4: "com.docker.network.bridge.gateway_mode_ipv4",
-  gatewayMode6: "com.docker.network.bridge.gateway_mode_ipv6",
-  mtu: "com.docker.network.driver.mtu",
-  interfacePrefix: "com.docker.network.container_iface_prefix",
-  enableIPv4: "com.docker.network.enable_ipv4",
-  enableIPv6: "com.docker.network.enable_ipv6",
-  parent: "parent",
-  macvlanMode: "macvlan_mode",
-  overlayPeers: "gantry.overlay.peers",
-  overlayLocal: "gantry.overlay.local",
-  overlayId: "gantry.overlay.vni",
-} as const;
-
 export interface DefinitionContext {
   existing: readonly NetworkDefinition[];
   pools: readonly SubnetPool[];
-  /** Ranges that the machine uses otherwise: its routes. */
+  /** Ranges that the machine uses otherwise: its routes. Needed where `needsSubnet` says so. */
   taken: readonly Cidr[];
   linkPrefix: string;
   now: Date;
@@ -69,47 +50,102 @@ function invalid(message: string): GantryError {
   return new GantryError("invalid", message);
 }
 
+/** Which families a network has, and for which of them a subnet must be picked from the pools. */
+export function familiesOf(body: NetworkCreateBody): { enabled: Record<Family, boolean>; isPicked: boolean } {
+  const options = body.Options ?? {};
+  const enabled = {
+    4: body.EnableIPv4 ?? !isFalse(options[optionNames.enableIPv4]),
+    6: body.EnableIPv6 ?? isTrue(options[optionNames.enableIPv6]),
+  };
+  const given = new Set((body.IPAM?.Config ?? []).map(({ Subnet }) => parseCidr(Subnet ?? "")?.family));
+  return { enabled, isPicked: ([4, 6] as const).some((family) => enabled[family] && !given.has(family)) };
+}
+
+/** The request with what its configuration network says. Throws in docker's words. */
+export function withConfiguration(body: NetworkCreateBody, existing: readonly NetworkDefinition[]): NetworkCreateBody {
+  const from = body.ConfigFrom?.Network ?? "";
+  if (from === "") return body;
+  const forbid = (message: string): never => {
+    throw new GantryError("forbidden", message);
+  };
+  if (body.ConfigOnly) forbid("a configuration network cannot depend on another configuration network");
+  const { enabled } = familiesOf(body);
+  if (
+    !enabled[4] ||
+    enabled[6] ||
+    Object.keys(body.Labels ?? {}).length > 0 ||
+    Object.keys(body.IPAM?.Options ?? {}).length > 0 ||
+    (body.IPAM?.Config ?? []).length > 0
+  ) {
+    forbid("user specified configurations are not supported if the network depends on a configuration network");
+  }
+  if (Object.keys(body.Options ?? {}).length > 0)
+    forbid("network driver options are not supported if the network depends on a configuration network");
+  const found = existing.find((network) => network.ConfigOnly && network.Name === from);
+  if (found === undefined) throw new GantryError("not-found", `configuration network "${from}" does not exist`);
+  const { EnableIPv4, EnableIPv6, Labels, IPAM, Options } = found;
+  return { ...body, EnableIPv4, EnableIPv6, Labels, IPAM, Options };
+}
+
 /** Checks a request and fills in all that it leaves open. Pure but for the random id. Throws in docker's words. */
-export function defineNetwork(body: NetworkCreateBody, context: DefinitionContext): NetworkDefinition {
-  const name = body.Name;
+export function defineNetwork(request: NetworkCreateBody, context: DefinitionContext): NetworkDefinition {
+  const name = request.Name;
   if (isBuiltin(name)) {
     throw new GantryError("forbidden", `operation is not permitted on predefined ${name} network `);
   }
-  if (name.trim() === "") throw invalid(`invalid name: ${name}`);
+  if (name.trim() === "") throw invalid("invalid name: name is empty");
   if (context.existing.some((network) => network.Name === name)) {
     throw new GantryError("already-exists", `network with name ${name} already exists`);
   }
+  const body = withConfiguration(request, context.existing);
   const driver = body.Driver === undefined || body.Driver === "" ? "bridge" : body.Driver;
   const options = { ...body.Options };
-  refuseUnsupported(body, driver, options);
-  const enableIPv4 = body.EnableIPv4 ?? options[optionNames.enableIPv4] !== "false";
-  const enableIPv6 = body.EnableIPv6 ?? options[optionNames.enableIPv6] === "true";
+  checkDriver(body, driver, options);
+  checkOptions(driver, options, body.Internal === true);
+  const { enabled } = familiesOf(body);
   const given = (body.IPAM?.Config ?? []).filter((config) => Object.keys(config).length > 0);
-  validateIpam(given, enableIPv6);
+  validateIpam(given, enabled[6]);
   const id = newNetworkId();
-  const config = chooseSubnets(given, driver, { 4: enableIPv4, 6: enableIPv6 }, context);
+  const isConfig = body.ConfigOnly === true;
+  const config = isConfig
+    ? given
+    : chooseSubnets(given, { driver, options, internal: body.Internal === true }, enabled, context);
+  if (!isConfig && standsOnParent(driver)) checkParent(driver, options, id, context);
   return {
     Name: name,
     Id: id,
     Created: context.now.toISOString(),
     Scope: "local",
-    Driver: driver,
-    EnableIPv4: enableIPv4,
-    EnableIPv6: enableIPv6,
+    Driver: isConfig ? "null" : driver,
+    EnableIPv4: enabled[4],
+    EnableIPv6: enabled[6],
     IPAM: { Driver: "default", Options: body.IPAM?.Options ?? null, Config: config },
     Internal: body.Internal ?? false,
     Attachable: body.Attachable ?? false,
     Ingress: false,
-    ConfigFrom: { Network: "" },
-    ConfigOnly: false,
+    ConfigFrom: { Network: body.ConfigFrom?.Network ?? "" },
+    ConfigOnly: isConfig,
     Options: options,
     Labels: body.Labels ?? {},
-    link: linkName(driver, options, id, context),
+    link: isConfig ? "" : linkName(driver, options, id, context),
     userSubnets: given.flatMap((one) => (one.Subnet === undefined ? [] : [one.Subnet])),
   };
 }
 
-function refuseUnsupported(body: NetworkCreateBody, driver: string, options: Record<string, string>): void {
+function checkDriver(body: NetworkCreateBody, driver: string, options: Record<string, string>): void {
+  const ipam = body.IPAM?.Driver ?? "default";
+  if (ipam !== "default" && ipam !== "") {
+    throw new GantryError("not-found", `could not find plugin ${ipam} in v1 plugin registry: plugin not found`);
+  }
+  if (body.ConfigOnly) {
+    if (body.Ingress || body.Internal || body.Attachable || (body.Scope ?? "") !== "") {
+      throw new GantryError(
+        "forbidden",
+        "configuration network can only contain network specific fields. Network operator fields like [ ingress | internal | attachable | scope ] are not supported.",
+      );
+    }
+    return;
+  }
   if (driver === "host" || driver === "null") {
     throw new GantryError("forbidden", `only one instance of "${driver}" network is allowed`);
   }
@@ -119,53 +155,34 @@ function refuseUnsupported(body: NetworkCreateBody, driver: string, options: Rec
       'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
     );
   }
-  if (!["bridge", "macvlan", "overlay"].includes(driver)) {
+  if (!["bridge", "macvlan", "ipvlan", "overlay"].includes(driver)) {
     throw new GantryError("not-found", `could not find plugin ${driver} in v1 plugin registry: plugin not found`);
   }
-  const ipam = body.IPAM?.Driver ?? "default";
-  if (ipam !== "default" && ipam !== "") {
-    throw new GantryError("not-found", `could not find plugin ${ipam} in v1 plugin registry: plugin not found`);
-  }
-  if (body.ConfigOnly || body.ConfigFrom?.Network) {
-    throw new GantryError("unsupported", "config-only networks are not supported");
-  }
-  if (body.Ingress || body.Scope === "swarm") {
-    throw new GantryError("unavailable", "This node is not a swarm manager.");
-  }
-  const known: string[] = Object.values(optionNames);
-  for (const key of Object.keys(options)) {
-    if (key.startsWith("com.docker.network.") && !known.includes(key)) {
-      throw new GantryError("unsupported", `the network option ${key} is not supported`);
-    }
-  }
-  checkOptionValues(options);
+  if (body.Ingress) throw new GantryError("forbidden", "Ingress network can only be global scope network");
+  if (body.Scope === "swarm")
+    throw new GantryError("forbidden", "cannot create a swarm scoped network when swarm is not active");
 }
 
-function checkOptionValues(options: Record<string, string>): void {
-  for (const key of [optionNames.icc, optionNames.masquerade, optionNames.enableIPv4, optionNames.enableIPv6]) {
-    const value = options[key];
-    if (value !== undefined && !["true", "false", "1", "0"].includes(value)) {
-      throw invalid(`driver-opt "${key}" is not a valid bool`);
-    }
-  }
-  const mtu = options[optionNames.mtu];
-  if (mtu !== undefined && !(Number(mtu) >= 68 && Number(mtu) <= 65_535)) throw invalid(`invalid MTU number: ${mtu}`);
-  const mode = options[optionNames.macvlanMode];
-  if (mode !== undefined && !["private", "vepa", "bridge", "passthru"].includes(mode)) {
-    throw invalid(`requested macvlan mode '${mode}' is not valid, 'bridge' mode is the macvlan driver default`);
-  }
-  const name = options[optionNames.bridgeName];
-  if (name !== undefined && !/^[^\s/:]{1,15}$/.test(name)) throw invalid(`invalid bridge name: ${name}`);
-  for (const key of [optionNames.gatewayMode4, optionNames.gatewayMode6]) {
-    const mode = options[key];
-    if (mode !== undefined && !["nat", "routed"].includes(mode)) {
-      throw new GantryError("unsupported", `gateway mode ${mode} is not supported; use nat or routed`);
-    }
-  }
+/** A parent link carries one ipvlan network, or one macvlan network in mode passthru, or several others. */
+function checkParent(driver: string, options: Record<string, string>, id: string, context: DefinitionContext): void {
+  const parent = options[optionNames.parent];
+  if (parent === undefined || parent === "") return;
+  const others = context.existing.filter((network) => network.Driver === driver && network.link === parent);
+  const other = others[0];
+  if (other === undefined) return;
+  const refuse = (message: string): never => {
+    throw new GantryError("internal", message);
+  };
+  if (driver === "ipvlan") refuse(`network di-${other.Id.slice(0, 12)} is already using parent interface ${parent}`);
+  if (options[optionNames.macvlanMode] === "passthru")
+    refuse(`cannot use mode passthru, macvlan network ${other.Id} is already using parent interface ${parent}`);
+  const passing = others.find(({ Options }) => Options[optionNames.macvlanMode] === "passthru");
+  if (passing !== undefined)
+    refuse(`macvlan network ${passing.Id} is already using parent interface ${parent} in mode passthru`);
 }
 
 function linkName(driver: string, options: Record<string, string>, id: string, context: DefinitionContext): string {
-  if (driver === "macvlan") return options[optionNames.parent] ?? `${context.linkPrefix}m${id.slice(0, 9)}`;
+  if (standsOnParent(driver)) return options[optionNames.parent] || `${context.linkPrefix}m${id.slice(0, 9)}`;
   const link = options[optionNames.bridgeName] ?? `${context.linkPrefix}-${id.slice(0, 10)}`;
   if (context.existing.some((network) => network.link === link)) {
     const other = context.existing.find((network) => network.link === link);
@@ -223,30 +240,45 @@ function rangeComplaints(config: IpamConfig, subnet: Cidr): string[] {
 
 function chooseSubnets(
   given: readonly IpamConfig[],
-  driver: string,
+  network: { driver: string; options: Record<string, string>; internal: boolean },
   families: Record<Family, boolean>,
   context: DefinitionContext,
 ): IpamConfig[] {
-  const used = context.existing.flatMap(subnetsOf);
+  const used = context.existing.flatMap((other) => (other.ConfigOnly ? [] : subnetsOf(other)));
   const chosen: IpamConfig[] = [];
   const cidrs: Cidr[] = [];
   for (const config of given) {
     const cidr = requireCidr(config.Subnet ?? "");
     if (!families[cidr.family]) continue;
-    // Two macvlan networks, or a macvlan's and the machine's, share a subnet by design; bridges must not.
-    if (driver !== "macvlan" && [...used, ...cidrs].some((other) => cidrOverlaps(other, cidr))) {
+    if ([...used, ...cidrs].some((other) => cidrOverlaps(other, cidr))) {
       throw new GantryError("forbidden", "invalid pool request: Pool overlaps with other one on this address space");
     }
     cidrs.push(cidr);
-    chosen.push({ ...config, Gateway: config.Gateway || firstAddress(config, cidr) });
+    const gateway = config.Gateway || (needsGateway(network, cidr.family) ? firstAddress(config, cidr) : undefined);
+    const { Gateway: _given, ...rest } = config;
+    chosen.push(gateway === undefined ? rest : { ...rest, Gateway: gateway });
   }
   for (const family of [4, 6] as const) {
     if (!families[family] || cidrs.some((cidr) => cidr.family === family)) continue;
     const pools = family === 6 ? [...context.pools, uniqueLocalPool(context.linkPrefix)] : context.pools;
     const cidr = pickSubnet(pools, family, [...used, ...context.taken]);
-    chosen.push({ Subnet: formatCidr(cidr), Gateway: firstAddress({}, cidr) });
+    chosen.push({
+      Subnet: formatCidr(cidr),
+      ...(needsGateway(network, family) ? { Gateway: firstAddress({}, cidr) } : {}),
+    });
   }
   return chosen;
+}
+
+/** Some networks have no address that leads out of them (moby, GetSkipGwAlloc of the drivers). */
+function needsGateway(
+  { driver, options, internal }: { driver: string; options: Record<string, string>; internal: boolean },
+  family: Family,
+): boolean {
+  if (driver === "ipvlan" && (options[optionNames.ipvlanMode] ?? "l2") !== "l2") return false;
+  if (standsOnParent(driver)) return !internal && hasParent(options);
+  if (options[family === 4 ? optionNames.gatewayMode4 : optionNames.gatewayMode6] === "isolated") return false;
+  return !(family === 4 && internal && isTrue(options[optionNames.inhibitIPv4]));
 }
 
 /** docker's gateway where none is given: the first address of the range that is not an auxiliary one. */
@@ -274,20 +306,24 @@ export function subnetsOf(network: NetworkDefinition): Cidr[] {
   return network.IPAM.Config.flatMap((config) => (config.Subnet === undefined ? [] : [requireCidr(config.Subnet)]));
 }
 
-const isFalse = (value: string | undefined): boolean => value === "false" || value === "0";
-
 /** What the rules must know of a network with a bridge. */
 export function bridgeRuleOf(network: NetworkDefinition): BridgeRule {
   const subnets = subnetsOf(network);
-  const routed = (option: string): boolean => network.Options[option] === "routed";
+  const has = (...modes: string[]): boolean =>
+    [optionNames.gatewayMode4, optionNames.gatewayMode6].some((option) =>
+      modes.includes(network.Options[option] ?? ""),
+    );
   return {
     name: network.link,
     subnets4: subnets.filter(({ family }) => family === 4).map(formatCidr),
     subnets6: subnets.filter(({ family }) => family === 6).map(formatCidr),
     internal: network.Internal,
     icc: !isFalse(network.Options[optionNames.icc]),
-    masquerade: !isFalse(network.Options[optionNames.masquerade]) && !routed(optionNames.gatewayMode4),
-    routed: routed(optionNames.gatewayMode4) || routed(optionNames.gatewayMode6),
+    masquerade:
+      !isFalse(network.Options[optionNames.masquerade]) && network.Options[optionNames.gatewayMode4] !== "routed",
+    routed: has("routed", "nat-unprotected"),
+    hairpin: !has("routed"),
+    trusted: (network.Options[optionNames.trustedInterfaces] ?? "").split(":").filter((name) => name !== ""),
   };
 }
 

@@ -68,6 +68,12 @@ function container(network: string, more: Partial<EndpointRequest> = {}): Promis
   });
 }
 
+/** A link of the machine that leads to nobody. */
+async function newParent(name: string): Promise<void> {
+  await runIn(undefined, ["ip", "link", "add", name, "type", "veth", "peer", "name", `${name}far`]);
+  for (const end of [name, `${name}far`]) await runIn(undefined, ["ip", "link", "set", end, "up"]);
+}
+
 test("an IPv6 network gives both families, and its ports answer on both", async () => {
   await networking.networks.create({ Name: "six", EnableIPv6: true });
   const shown = networking.networks.inspect("six");
@@ -108,6 +114,149 @@ test("macvlan puts a container into the outer network", async () => {
     /nope0/,
   );
   assert.equal(networking.networks.list().length, 4);
+});
+
+test("macvlan modes keep containers apart or together, in docker's words", async () => {
+  await newParent("par0");
+  await newParent("par1");
+  const range = (third: number): { IPAM: { Config: { Subnet: string }[] } } => ({
+    IPAM: { Config: [{ Subnet: `10.70.${third}.0/24` }] },
+  });
+  const create = (Name: string, third: number, Options: Record<string, string>, more = {}): Promise<unknown> =>
+    networking.networks.create({ Name, Driver: "macvlan", ...range(third), Options, ...more });
+  const reaches = async (network: string): Promise<string> => {
+    const [one, two] = [await container(network), await container(network)];
+    await greet(two.netnsPath, 80, "two");
+    return ask(one.netnsPath, two.ipv4, 80);
+  };
+  await create("together", 1, { parent: "par0", macvlan_mode: "bridge" });
+  assert.match(await reaches("together"), /^two /);
+  await create("apart", 2, { parent: "par0", macvlan_mode: "private" });
+  assert.doesNotMatch(await reaches("apart"), /^two /);
+  await create("mirrored", 3, { parent: "par0", macvlan_mode: "vepa" });
+  assert.doesNotMatch(await reaches("mirrored"), /^two /, "no switch sends frames back");
+  await assert.rejects(create("alone", 4, { parent: "par0", macvlan_mode: "passthru" }), /cannot use mode passthru/);
+  await create("alone", 4, { parent: "par1", macvlan_mode: "passthru" });
+  await container("alone");
+  await assert.rejects(create("second", 5, { parent: "par1" }), /in mode passthru/);
+  await create("nowhere", 5, {});
+  assert.equal(networking.networks.inspect("nowhere").IPAM.Config[0]?.Gateway, undefined);
+  assert.match(await reaches("nowhere"), /^two /);
+  await assert.rejects(create("x", 6, { parent: "lo" }), /loopback interface is not a valid macvlan parent link/);
+  await assert.rejects(create("x", 6, { parent: "out0.5000" }), /vlan id must be between 1-4094, received: 5000/);
+  await assert.rejects(
+    create("x", 6, { parent: "out0", macvlan_mode: "y" }),
+    /requested macvlan mode 'y' is not valid/,
+  );
+  await assert.rejects(create("x", 1, { parent: "out0" }), /Pool overlaps with other one/);
+});
+
+test("a VLAN of the parent is made once, and goes with its last network", async (t) => {
+  const create = (Name: string, parent: string): Promise<unknown> =>
+    networking.networks.create({ Name, Driver: "macvlan", Options: { parent } });
+  const made = await create("one", "out0.50").catch((error: Error) => error);
+  if (made instanceof Error) {
+    assert.equal(made.message, "failed to create out0.50 vlan link: Unknown device type");
+    return t.skip("this kernel has no VLANs");
+  }
+  await create("two", "out0.50");
+  await networking.networks.remove("one");
+  assert.match(await runIn(undefined, ["ip", "-br", "link"]), /out0\.50/);
+  await networking.networks.remove("two");
+  assert.doesNotMatch(await runIn(undefined, ["ip", "-br", "link"]), /out0\.50/);
+});
+
+test("ipvlan shares its parent's MAC, by layer 2 and 3", async (t) => {
+  const create = (Name: string, parent: string, Subnet: string, more: Record<string, string> = {}): Promise<unknown> =>
+    networking.networks.create({
+      Name,
+      Driver: "ipvlan",
+      IPAM: { Config: [{ Subnet }] },
+      Options: { parent, ...more },
+    });
+  await newParent("ipv0");
+  await newParent("ipv1");
+  await create("two", "ipv0", "10.71.2.0/24");
+  await assert.rejects(create("again", "ipv0", "10.71.4.0/24"), /^GantryError: network di-\w{12} is already using/);
+  await assert.rejects(create("bad", "ipv2", "10.71.4.0/24", { ipvlan_mode: "l4" }), /requested ipvlan mode 'l4'/);
+  await create("three", "ipv1", "10.71.3.0/24", { ipvlan_mode: "l3" });
+  assert.equal(networking.networks.inspect("three").IPAM.Config[0]?.Gateway, undefined);
+  const one = await container("two").catch((error: Error) => error);
+  if (one instanceof Error) {
+    assert.equal(one.message, "failed to create the ipvlan port: Unknown device type");
+    return t.skip("this kernel has no ipvlan");
+  }
+  const two = await container("two");
+  await greet(two.netnsPath, 80, "two");
+  assert.match(await ask(one.netnsPath, two.ipv4, 80), /^two /);
+  assert.equal(one.mac, "");
+  assert.match(await runIn(one.netnsPath, ["ip", "route"]), /default via 10\.71\.2\.1 dev eth0/);
+  const routed = await container("three");
+  assert.match(await runIn(routed.netnsPath, ["ip", "route"]), /default dev eth0/);
+});
+
+test("a configuration network lends its settings, and is kept while it does", async () => {
+  const { networks } = networking;
+  await newParent("par2");
+  await networks.create({
+    Name: "lent",
+    ConfigOnly: true,
+    Driver: "macvlan",
+    IPAM: { Config: [{ Subnet: "10.72.0.0/24", Gateway: "10.72.0.9" }] },
+    Labels: { a: "b" },
+    Options: { parent: "par2" },
+  });
+  const shown = networks.inspect("lent");
+  assert.deepEqual([shown.Driver, shown.ConfigOnly, shown.Options], ["null", true, { parent: "par2" }]);
+  await networks.create({ Name: "user", Driver: "macvlan", ConfigFrom: { Network: "lent" } });
+  const user = networks.inspect("user");
+  assert.deepEqual([user.ConfigFrom, user.Labels], [{ Network: "lent" }, { a: "b" }]);
+  assert.equal(user.IPAM.Config[0]?.Gateway, "10.72.0.9");
+  assert.equal((await container("user")).ipv4, "10.72.0.1");
+  await assert.rejects(container("lent"), /cannot create endpoint on configuration-only network/);
+  await assert.rejects(networks.remove("lent"), /^GantryError: configuration network "lent" is in use$/);
+  const refused = (body: object, message: RegExp): Promise<void> =>
+    assert.rejects(networks.create({ Name: "x", ...body }), message);
+  await refused({ ConfigFrom: { Network: "none" } }, /configuration network "none" does not exist/);
+  await refused({ ConfigOnly: true, Internal: true }, /configuration network can only contain network specific fields/);
+  await refused({ ConfigOnly: true, ConfigFrom: { Network: "lent" } }, /cannot depend on another/);
+  await refused({ ConfigFrom: { Network: "lent" }, Labels: { c: "d" } }, /user specified configurations are not/);
+  await refused({ ConfigFrom: { Network: "lent" }, Options: { c: "d" } }, /network driver options are not supported/);
+  for (const id of Object.keys(networks.inspect("user").Containers)) await networks.disconnect("user", id);
+  assert.deepEqual(await networks.prune(() => true), ["user"], "prune leaves it");
+  await networks.remove("lent");
+});
+
+test("gateway modes, inhibited addresses and trusted links are docker's", async () => {
+  const { networks } = networking;
+  const bridge = (key: string): string => `com.docker.network.bridge.${key}`;
+  const addressOn = async (name: string): Promise<string> =>
+    runIn(undefined, ["ip", "-br", "-4", "address", "show", "dev", `gt3-${networks.inspect(name).Id.slice(0, 10)}`]);
+  await runIn(outside, ["ip", "route", "add", "10.163.0.0/16", "via", "192.0.2.1"]);
+  const open = async (name: string, Options: Record<string, string>): Promise<string> => {
+    await networks.create({ Name: name, Options });
+    const web = await container(name);
+    await greet(web.netnsPath, 80, name);
+    return ask(outside, web.ipv4, 80);
+  };
+  assert.doesNotMatch(await open("plain", {}), /^plain/);
+  assert.match(await open("unprotected", { [bridge("gateway_mode_ipv4")]: "nat-unprotected" }), /^unprotected/);
+  assert.match(await open("trusting", { [bridge("trusted_host_interfaces")]: "out0:other0" }), /^trusting/);
+  await networks.create({ Name: "isolated", Internal: true, Options: { [bridge("gateway_mode_ipv4")]: "isolated" } });
+  assert.doesNotMatch(await addressOn("isolated"), /10\.163/);
+  assert.equal((await container("isolated")).ipv4.endsWith(".1"), true, "the first address is a container's");
+  await networks.create({ Name: "inhibited", Options: { [bridge("inhibit_ipv4")]: "true" } });
+  assert.doesNotMatch(await addressOn("inhibited"), /10\.163/);
+  assert.match(await addressOn("plain"), /10\.163/);
+  const refused = (key: string, value: string, message: RegExp): Promise<void> =>
+    assert.rejects(networks.create({ Name: "x", Options: { [bridge(key)]: value } }), message);
+  await refused("gateway_mode_ipv4", "isolated", /gateway mode 'isolated' can only be used for an internal network/);
+  await refused("gateway_mode_ipv4", "x", /failed to parse \S+gateway_mode_ipv4 value: x \(unknown gateway mode x\)/);
+  await refused("enable_icc", "yes", /\(strconv\.ParseBool: parsing "yes": invalid syntax\)/);
+  assert.deepEqual(
+    (await networks.create({ Name: "odd", Options: { [bridge("of.sighs")]: "1" } })).warning,
+    "Options without effect: com.docker.network.bridge.of.sighs.",
+  );
 });
 
 test("an overlay joins containers of two hosts", async () => {
@@ -169,10 +318,19 @@ test("pods ask the node's own DNS on the service address", async () => {
   assert.match(answer, /10\.99\.0\.20/);
 });
 
-test("hundreds of networks are made and pruned", async () => {
-  for (let index = 0; index < 200; index++) await networking.networks.create({ Name: `n${index}` });
-  const last = await container("n199");
-  assert.equal(last.ipv4, "10.163.199.2");
-  assert.equal((await networking.networks.prune(() => true)).length, 199);
+test("hundreds of networks are made, run out in docker's words, and are pruned", async () => {
+  for (let index = 0; index < 256; index++) await networking.networks.create({ Name: `n${index}` });
+  await assert.rejects(networking.networks.create({ Name: "more" }), {
+    message: "all predefined address pools have been fully subnetted",
+    code: "invalid",
+  });
+  for (let index = 0; index < 20; index++) {
+    await networking.networks.create({ Name: `m${index}`, IPAM: { Config: [{ Subnet: `10.73.${index}.0/24` }] } });
+  }
+  const last = await container("n255");
+  assert.equal(last.ipv4, "10.163.255.2");
+  assert.equal((await networking.networks.prune(() => true)).length, 275);
+  assert.equal((await networking.networks.create({ Name: "again" })).warning, "");
+  assert.equal(networking.networks.inspect("again").IPAM.Config[0]?.Subnet, "10.163.0.0/24");
   await networking.networks.release(last.containerId);
 });

@@ -10,25 +10,29 @@ import {
   listRoutes,
   setLink,
 } from "#host/links.ts";
-import type { NetlinkSocket } from "#host/netlink-socket.ts";
+import { kernelWords, type NetlinkSocket } from "#host/netlink-socket.ts";
 import { GantryError } from "#base/errors.ts";
 import { addressBytes, type Cidr, formatAddress, parseAddress, requireCidr } from "./addresses.ts";
 import { enableForwarding, ensureBridge } from "./bridge.ts";
-import { mtuOf, type NetworkDefinition, optionNames } from "./network-definition.ts";
+import { mtuOf, type NetworkDefinition } from "./network-definition.ts";
+import { hasParent, isTrue, optionNames, standsOnParent } from "./network-options.ts";
 
 /** Makes the link that a network stands on, or finds it again. Returns its index, 0 where the driver has none. */
 export async function ensureNetworkLink(
   socket: NetlinkSocket,
   network: NetworkDefinition,
 ): Promise<{ index: number; created: boolean }> {
-  if (network.Driver === "macvlan") return ensureParent(socket, network);
+  if (standsOnParent(network.Driver)) return ensureParent(socket, network);
   if (network.Driver !== "bridge" && network.Driver !== "overlay") return { index: 0, created: false };
+  const isInhibited = isTrue(network.Options[optionNames.inhibitIPv4]);
   const bridge = await ensureBridge(socket, {
     name: network.link,
     mtu: mtuOf(network),
-    addresses: network.IPAM.Config.flatMap(({ Subnet, Gateway }) =>
-      Subnet && Gateway ? [{ ip: Gateway, prefixLength: requireCidr(Subnet).prefix }] : [],
-    ),
+    addresses: network.IPAM.Config.flatMap(({ Subnet, Gateway }) => {
+      if (!Subnet || !Gateway) return [];
+      const { family, prefix } = requireCidr(Subnet);
+      return family === 4 && isInhibited ? [] : [{ ip: Gateway, prefixLength: prefix }];
+    }),
   });
   if (network.EnableIPv4) enableForwarding(4);
   if (network.EnableIPv6) enableForwarding(6);
@@ -45,18 +49,35 @@ async function ensureParent(
     await apply(socket, [setLink(known, { up: true })]);
     return { index: known, created: false };
   }
-  const vlan = /^(.+)\.(\d+)$/.exec(network.link);
-  if (network.Options[optionNames.parent] === undefined) {
-    await apply(socket, [addBridge({ name: network.link, up: true })]);
-  } else {
-    const parent = vlan === null ? 0 : linkIndex(vlan[1] as string);
-    if (vlan === null || parent === 0) {
-      throw new GantryError("invalid", `the specified interface ${network.link} was not found on the Docker host`);
+  if (hasParent(network.Options)) {
+    const { parent, id } = vlanOf(network.link);
+    try {
+      await apply(socket, [addVlan({ name: network.link, up: true }, parent, id)]);
+    } catch (cause) {
+      throw new GantryError("internal", `failed to create ${network.link} vlan link: ${kernelWords(cause)}`, { cause });
     }
-    await apply(socket, [addVlan({ name: network.link, up: true }, parent, Number(vlan[2]))]);
+  } else {
+    await apply(socket, [addBridge({ name: network.link, up: true })]);
   }
   network.ownsParent = true;
   return { index: linkIndex(network.link), created: true };
+}
+
+/** What `eth0.50` names. Throws in docker's words. */
+function vlanOf(link: string): { parent: number; id: number } {
+  const refuse = (message: string): never => {
+    throw new GantryError("internal", message);
+  };
+  const [name = "", text = "", ...more] = link.split(".");
+  if (!link.includes(".")) refuse(`invalid subinterface vlan name ${link}, example formatting is eth0.10`);
+  if (more.length > 0)
+    refuse(`required interface name format is: name.vlan_id, ex. eth0.10 for vlan 10, instead received ${link}`);
+  if (!/^\d+$/.test(text)) refuse(`unable to parse a valid vlan id from: ${text} (ex. eth0.10 for vlan 10)`);
+  const parent = linkIndex(name);
+  if (parent === 0) refuse(`-o parent interface was not found on the host: ${name}`);
+  const id = Number(text);
+  if (id < 1 || id > 4094) refuse(`vlan id must be between 1-4094, received: ${id}`);
+  return { parent, id };
 }
 
 const vxlanPort = 4789;
@@ -101,7 +122,7 @@ async function ensureVxlan(socket: NetlinkSocket, network: NetworkDefinition, br
 
 /** The links of a network that we made, and that go with it. */
 export function linksOf(network: NetworkDefinition): string[] {
-  if (network.link === "" || (network.Driver === "macvlan" && !network.ownsParent)) return [];
+  if (network.link === "" || (standsOnParent(network.Driver) && !network.ownsParent)) return [];
   return network.Driver === "overlay" ? [vxlanName(network), network.link] : [network.link];
 }
 

@@ -367,6 +367,27 @@ test("the machine's own firewall decides about published ports", async () => {
   await runIn(undefined, ["nft", "delete", "table", "inet", "own"]);
 });
 
+test("a FORWARD chain that drops by default, as dockerd's, closes ports and the way out until it lets ours pass", async () => {
+  const web = await container("bridge", { ports: [published(80, 8080)] });
+  await greet(web.netnsPath, 80, "web");
+  await greet(outside, 80, "outside");
+  const nft = (text: string): Promise<string> => runIn(undefined, ["sh", "-c", `echo '${text}' | nft -f -`]);
+  const chain = "chain FORWARD { type filter hook forward priority 0; policy drop; jump DOCKER-USER; }";
+  assert.equal(await nft(`table ip filter {\n chain DOCKER-USER { }\n ${chain}\n }`), "");
+  assert.match(await ask(outside, "192.0.2.1", 8080), /timed out/);
+  assert.match(await ask(web.netnsPath, "192.0.2.2", 80), /timed out/);
+  assert.match(await ask(undefined, "127.0.0.1", 8080), /^web/, "the machine's own connections are not forwarded");
+  // What docs/networking.md tells to do, in iptables' notation: -i gt+ and -o gt+.
+  assert.equal(await nft('add rule ip filter FORWARD iifname "gt3-*" accept'), "");
+  assert.equal(await nft('add rule ip filter FORWARD oifname "gt3-*" accept'), "");
+  assert.match(await ask(outside, "192.0.2.1", 8080), /^web/);
+  assert.match(await ask(web.netnsPath, "192.0.2.2", 80), /^outside/);
+  assert.equal(await nft('add rule ip filter DOCKER-USER iifname "out0" ct original proto-dst 8080 drop'), "");
+  assert.match(await ask(outside, "192.0.2.1", 8080), /timed out/, "DOCKER-USER counts for ours where it is");
+  await runIn(undefined, ["nft", "delete", "table", "ip", "filter"]);
+  assert.match(await ask(outside, "192.0.2.1", 8080), /^web/, "others' tables come and go without ours");
+});
+
 test("what has no better route stays on the machine", async () => {
   assert.match(await runIn(undefined, ["ip", "route", "get", "10.163.9.9"]), /No route to host/);
   const socket = connect({ host: "10.163.9.9", port: 80 });

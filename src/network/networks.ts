@@ -19,10 +19,12 @@ import {
   builtinNetworks,
   type DefaultBridge,
   defineNetwork,
+  familiesOf,
   isBuiltin,
   type NetworkDefinition,
-  optionNames,
+  withConfiguration,
 } from "./network-definition.ts";
+import { optionNames, standsOnParent, unknownOptions } from "./network-options.ts";
 import { readNetworks, writeNetworks } from "./network-file.ts";
 import { ensureNetworkLink, linksOf, routedRanges } from "./network-link.ts";
 import type { Endpoint, EndpointRequest, PublishRequest, RecoveryReport } from "./network-types.ts";
@@ -93,15 +95,17 @@ export class Networks {
 
   /** Makes a network with its link and rules. Undone wholly when it fails. */
   async create(body: NetworkCreateBody): Promise<{ id: string; warning: string }> {
-    const taken = await routedRanges(this.#parts.socket);
+    const existing = this.#definitions();
+    const { isPicked } = familiesOf(withConfiguration(body, existing));
+    const taken = isPicked ? await routedRanges(this.#parts.socket) : [];
     const network = defineNetwork(body, {
-      existing: this.#definitions(),
+      existing,
       pools: this.#options.pools,
       taken,
       linkPrefix: this.#options.linkPrefix,
       now: new Date(),
     });
-    if (network.Driver !== "macvlan" && linkIndex(network.link) > 0) {
+    if (network.link !== "" && !standsOnParent(network.Driver) && linkIndex(network.link) > 0) {
       throw new GantryError("conflict", `a link named ${network.link} is there already and is not Gantry's`);
     }
     const live = new LiveNetwork(network);
@@ -113,11 +117,15 @@ export class Networks {
     } catch (error) {
       this.#networks.delete(network.Id);
       this.#write();
-      await this.#takeDown(network);
+      await this.#takeDown([network]);
       throw error;
     }
     this.#emit("create", network);
-    return { id: network.Id, warning: "" };
+    const unknown = unknownOptions(network.Options);
+    const warning = unknown.length === 0 ? "" : `Options without effect: ${unknown.join(", ")}.`;
+    if (warning !== "")
+      this.#parts.log.warn("A network has options without effect.", { network: network.Name, unknown });
+    return { id: network.Id, warning };
   }
 
   async #bringUp(live: LiveNetwork): Promise<boolean> {
@@ -127,9 +135,21 @@ export class Networks {
     return created;
   }
 
-  async #takeDown(network: NetworkDefinition): Promise<void> {
-    await this.#parts.firewall.removeBridges([network.link]);
-    await deleteLinks(this.#parts.socket, linksOf(network));
+  async #takeDown(networks: readonly NetworkDefinition[]): Promise<void> {
+    await this.#parts.firewall.removeBridges(networks.map(({ link }) => link));
+    const now: string[] = [];
+    for (const network of networks) {
+      const heir = standsOnParent(network.Driver)
+        ? this.#definitions().find(({ Driver, link }) => standsOnParent(Driver) && link === network.link)
+        : undefined;
+      if (heir !== undefined) {
+        if (network.ownsParent) heir.ownsParent = true;
+      } else if (network.link === `${this.#options.linkPrefix}-${network.Id.slice(0, 10)}`) {
+        // Never wanted again under this name: it is silent now and goes in the background, which is slow.
+        for (const link of linksOf(network)) await this.#parts.reaper.reap(link);
+      } else now.push(...linksOf(network));
+    }
+    await deleteLinks(this.#parts.socket, now);
   }
 
   /** Every network with its endpoints, built-in ones included. */
@@ -161,24 +181,24 @@ export class Networks {
         `error while removing network: network ${definition.Name} has active endpoints (${names.join(", ")})`,
       );
     }
+    if (definition.ConfigOnly && this.#definitions().some((other) => other.ConfigFrom.Network === definition.Name)) {
+      throw new GantryError("forbidden", `configuration network "${definition.Name}" is in use`);
+    }
     this.#networks.delete(definition.Id);
+    await this.#takeDown([definition]);
     this.#write();
-    await this.#takeDown(definition);
     this.#emit("destroy", definition);
   }
 
   /** Removes user-defined networks without endpoints that `filter` takes; returns their names. */
   async prune(filter: (network: NetworkResource) => boolean): Promise<string[]> {
     const doomed = [...this.#networks.values()].filter(
-      (live) => live.isUserDefined && live.endpoints.size === 0 && filter(live.resource()),
+      (live) =>
+        live.isUserDefined && !live.definition.ConfigOnly && live.endpoints.size === 0 && filter(live.resource()),
     );
     for (const { definition } of doomed) this.#networks.delete(definition.Id);
+    await this.#takeDown(doomed.map(({ definition }) => definition));
     this.#write();
-    await this.#parts.firewall.removeBridges(doomed.map(({ definition }) => definition.link));
-    await deleteLinks(
-      this.#parts.socket,
-      doomed.flatMap(({ definition }) => linksOf(definition)),
-    );
     for (const { definition } of doomed) this.#emit("destroy", definition);
     return doomed.map(({ definition }) => definition.Name);
   }
@@ -187,6 +207,8 @@ export class Networks {
   connect(request: EndpointRequest): Promise<Endpoint> {
     return this.#lock.run(request.containerId, async () => {
       const live = this.#find(request.network);
+      if (live.definition.ConfigOnly)
+        throw new GantryError("forbidden", "cannot create endpoint on configuration-only network");
       const container = this.#container(request.containerId);
       const endpoint = newEndpoint(live, container.endpoints, request, this.#options.linkPrefix);
       live.endpoints.set(request.containerId, endpoint);
@@ -210,7 +232,8 @@ export class Networks {
     container.chooseGateway((id) => this.#networks.get(id)?.definition.Internal ?? true);
     const isGateway = container.gatewayEndpoint === endpoint;
     // The old way out keeps its ports until the new interface stands.
-    await attachEndpoint(this.#parts.socket, live, endpoint, isGateway);
+    const isWayOut = isGateway || container.gatewayEndpoint === undefined;
+    await attachEndpoint(this.#parts.socket, live, endpoint, isWayOut);
     if (isGateway || before !== container.gatewayEndpoint) {
       if (before !== undefined && before !== endpoint) await container.unpublish(this.#parts);
       await container.publish(this.#parts, this.#hostBinding(live));

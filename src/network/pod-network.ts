@@ -148,6 +148,8 @@ export class PodNetwork {
       icc: true,
       masquerade: true,
       routed: true,
+      hairpin: false,
+      trusted: [],
     });
     await firewall.exempt(this.#options.clusterCidr ?? this.#options.cidr);
     const links = new Map((await listLinks(socket)).map((link) => [link.name, link]));

@@ -11,6 +11,8 @@ const bridge: BridgeRule = {
   icc: true,
   masquerade: true,
   routed: false,
+  hairpin: true,
+  trusted: [],
 };
 
 test("a bridge is a handful of elements, an internal one is never masqueraded", () => {
@@ -37,7 +39,18 @@ test("a published port is one element in the map of its kind", () => {
 
 test("nft takes the whole table with everything in it", () => {
   const text = tableText("gantry-t3", {
-    bridges: [bridge, { ...bridge, name: "gt3-pods", subnets4: ["10.67.0.0/16"], subnets6: [], routed: true }],
+    bridges: [
+      bridge,
+      {
+        ...bridge,
+        name: "gt3-pods",
+        subnets4: ["10.67.0.0/16"],
+        subnets6: [],
+        routed: true,
+        hairpin: false,
+        trusted: ["eth9"],
+      },
+    ],
     ports: [
       { protocol: "tcp", hostIp: "", hostPort: 80, targetIp: "10.163.0.2", targetPort: 80, selfHairpin: true },
       { protocol: "udp", hostIp: "127.0.0.1", hostPort: 53, targetIp: "10.163.0.2", targetPort: 53 },

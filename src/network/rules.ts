@@ -23,6 +23,10 @@ export interface BridgeRule {
   masquerade: boolean;
   /** Everybody may come in at the containers' own addresses, as pods need; else only to published ports. */
   routed: boolean;
+  /** Published ports answer the bridge's own containers, too. */
+  hairpin: boolean;
+  /** Links of the machine from which everybody may come in. */
+  trusted: string[];
 }
 
 /** A published port. `hostIp` "" means every address of the family that `targetIp` has. */
@@ -65,7 +69,8 @@ export function bridgeElements(bridge: BridgeRule): Element[] {
     for (const subnet of bridge.subnets4) elements.push({ set: "masquerade4", key: subnet });
     for (const subnet of bridge.subnets6) elements.push({ set: "masquerade6", key: subnet });
   }
-  if (!bridge.routed) {
+  for (const link of bridge.trusted) elements.push({ set: "within", key: `"${link}" . ${name}`, value: "accept" });
+  if (bridge.hairpin) {
     for (const subnet of bridge.subnets4) elements.push({ set: "hairpin4", key: `${name} . ${subnet}` });
     for (const subnet of bridge.subnets6) elements.push({ set: "hairpin6", key: `${name} . ${subnet}` });
   }
