@@ -382,7 +382,10 @@ test("a FORWARD chain that drops by default, as dockerd's, closes ports and the 
   assert.equal(await nft('add rule ip filter FORWARD oifname "gt3-*" accept'), "");
   assert.match(await ask(outside, "192.0.2.1", 8080), /^web/);
   assert.match(await ask(web.netnsPath, "192.0.2.2", 80), /^outside/);
-  assert.equal(await nft('add rule ip filter DOCKER-USER iifname "out0" ct original proto-dst 8080 drop'), "");
+  assert.equal(
+    await nft('add rule ip filter DOCKER-USER iifname "out0" meta l4proto tcp ct original proto-dst 8080 drop'),
+    "",
+  );
   assert.match(await ask(outside, "192.0.2.1", 8080), /timed out/, "DOCKER-USER counts for ours where it is");
   await runIn(undefined, ["nft", "delete", "table", "ip", "filter"]);
   assert.match(await ask(outside, "192.0.2.1", 8080), /^web/, "others' tables come and go without ours");

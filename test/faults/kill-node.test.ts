@@ -146,6 +146,21 @@ const operations: Operation[] = [
       assert.equal(instance.docker("run", "--rm", "committed:1", "wc", "-c", "/var/data"), "8388608 /var/data\n"),
   },
   {
+    name: "network create",
+    args: (name) => ["network", "create", name],
+    acknowledged: (name) => assert.equal(instance.docker("network", "inspect", "-f", "{{.Name}}", name).trim(), name),
+  },
+  {
+    name: "network connect",
+    prepare: () => {
+      instance.docker("network", "create", "joined");
+      instance.docker("run", "-d", ...sleeper("member"));
+    },
+    args: () => ["network", "connect", "joined", "member"],
+    acknowledged: () =>
+      assert.match(instance.docker("inspect", "-f", "{{json .NetworkSettings.Networks}}", "member"), /"joined"/),
+  },
+  {
     name: "run --rm",
     args: (name) => ["run", "--rm", "--name", name, "gantry/hello", "sleep", "0.2"],
     acknowledged: (name) => assert.equal(instance.docker("ps", "-aq", "--filter", `name=${name}`), ""),
@@ -206,6 +221,7 @@ test(`SIGKILL of the node process at ${rounds} random points leaves nothing half
         assert.equal(statusOf(id), "running");
       }
       if (all.length > 0) instance.docker("rm", "-f", "-v", ...all);
+      instance.docker("network", "prune", "-f");
       for (const image of words(instance.docker("images", "--format", "{{.Repository}}:{{.Tag}}"))) {
         assert.equal(instance.docker("run", "--rm", image, "echo", "runs"), "runs\n");
         assertSizesAgree();
