@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { bindMount, isMounted, listMounts, setPropagation, unmount } from "#host/mount.ts";
-import { run } from "#host/run.ts";
+import { CommandError, run } from "#host/run.ts";
 import { BindStage } from "./bind-stage.ts";
 
 /** True where crun refuses to start: cgroup v1 with a v2 hierarchy mounted beside it. */
@@ -21,8 +22,9 @@ export interface RuntimeCall {
 /**
  * Where crun runs. On a hybrid host: a mount namespace in which `/sys/fs/cgroup` is private and the v2 hierarchy
  * is gone. Mounts made later below `sharedRoots` reach it: each of them becomes a shared mount of its own. What lies
- * elsewhere is brought there when a container mounts it (`BindStage`). Pinned as a file, found again after a restart. Everywhere: a read-only mount of the program, since crun takes the time
- * to make one for each call when it finds itself on a writable one (against CVE-2019-5736).
+ * elsewhere is brought there when a container mounts it (`BindStage`). Pinned as a file, found again after a
+ * restart. Everywhere: a read-only mount of the program, since crun takes the time to make one for each call when it
+ * finds itself on a writable one (against CVE-2019-5736).
  */
 export class RuntimeNamespace {
   readonly #folder: string;
@@ -85,7 +87,19 @@ export class RuntimeNamespace {
   async #pin(): Promise<void> {
     if (!existsSync(this.#file)) writeFileSync(this.#file, "");
     const script = "mount --make-rprivate /sys/fs/cgroup && umount /sys/fs/cgroup/unified";
-    await run(["/usr/bin/unshare", `--mount=${this.#file}`, "--propagation", "unchanged", "/bin/sh", "-c", script]);
+    const make = ["/usr/bin/unshare", `--mount=${this.#file}`, "--propagation", "unchanged", "/bin/sh", "-c", script];
+    // A namespace can be pinned only in one with a lower number, so that none holds itself. Since Linux 6.18 each
+    // processor numbers from a stock of its own: where we are in a young namespace, that processor's are higher.
+    const attempts = [make];
+    for (let cpu = 0; cpu < availableParallelism(); cpu++) attempts.push(["/usr/bin/taskset", "-c", `${cpu}`, ...make]);
+    for (const [index, argv] of attempts.entries()) {
+      try {
+        return void (await run(argv));
+      } catch (error) {
+        const isLast = index === attempts.length - 1;
+        if (isLast || !(error instanceof CommandError) || !/Invalid argument/.test(error.stderr)) throw error;
+      }
+    }
   }
 
   /** Undoes all of it, once no container runs. */
