@@ -11,10 +11,13 @@ import {
   workingSet,
   writeCgroup,
 } from "./cgroup.ts";
-import { start } from "./spawn.ts";
+import { type ChildProcess, start } from "./spawn.ts";
 
+let child: ChildProcess | undefined;
 const path = `gantry-t1-host-${process.pid}`;
-after(() => {
+after(async () => {
+  child?.kill("SIGKILL");
+  await child?.exited;
   removeCgroup(path);
   assert.deepEqual(cgroupFolders(path), []);
 });
@@ -22,7 +25,7 @@ after(() => {
 test("a group is made, takes a process and its limits, counts, and goes when empty", async () => {
   makeCgroup(`${path}/inner`);
   assert.ok(cgroupFolders(path).length > 0);
-  const child = start({ argv: ["sh", "-c", "while :; do :; done"] });
+  child = start({ argv: ["sh", "-c", "while :; do :; done"] });
   for (const controller of ["cpuacct", "memory", "pids", "freezer"] as const)
     writeCgroup(`${path}/inner`, controller, "cgroup.procs", child.pid);
   assert.deepEqual(cgroupProcesses(path), [child.pid], "those of inner groups count");

@@ -228,11 +228,23 @@ export function readCgroupFile(path: string, controller: Controller, file: strin
   return read(cgroupFolder(path, controller), file);
 }
 
+/** Makes a cgroup in every hierarchy; in version 2 with all controllers that there are. */
 export function makeCgroup(path: string): void {
-  if (cgroupVersion === 2) mkdirSync(join(top, path), { recursive: true });
+  if (cgroupVersion === 2) makeV2(path);
   else
     for (const controller of v1Controllers)
       if (existsSync(join(top, controller))) mkdirSync(join(top, controller, path), { recursive: true });
+}
+
+function makeV2(path: string): void {
+  let folder = top;
+  for (const name of path.split("/").filter((part) => part !== "")) {
+    // A group has the controllers that the one above it hands down (cgroup-v2.rst, "Enabling and Disabling").
+    const controllers = (read(folder, "cgroup.controllers") ?? "").split(" ").filter((word) => word !== "");
+    writeFileSync(join(folder, "cgroup.subtree_control"), controllers.map((word) => `+${word}`).join(" "));
+    folder = join(folder, name);
+    mkdirSync(folder, { recursive: true });
+  }
 }
 
 /** Removes a cgroup and those below it from every hierarchy. Those that still have processes stay; false then. */
