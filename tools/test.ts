@@ -20,6 +20,8 @@ const needed: [path: string, debianPackage: string][] = [
   ["/usr/bin/tini-static", "tini"],
   ["/var/lib/dpkg/info/busybox-static.list", "busybox-static"],
   ["/usr/bin/docker-registry", "docker-registry"],
+  ["/usr/bin/xz", "xz-utils"],
+  ["/bin/bzip2", "bzip2"],
 ];
 
 function installPackages(): void {

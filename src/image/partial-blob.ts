@@ -60,9 +60,13 @@ export class PartialBlob {
   async write(chunk: Uint8Array): Promise<void> {
     if (this.#offset + chunk.length > this.size) await this.refuse();
     this.#hash.update(chunk);
-    for (let at = 0; at < chunk.length;) {
-      const { bytesWritten } = await this.#file.write(chunk, at, chunk.length - at, this.#offset + at);
-      at += bytesWritten;
+    try {
+      for (let at = 0; at < chunk.length;) {
+        const { bytesWritten } = await this.#file.write(chunk, at, chunk.length - at, this.#offset + at);
+        at += bytesWritten;
+      }
+    } catch (error) {
+      throw await this.#diskError(error);
     }
     this.#offset += chunk.length;
   }
@@ -74,6 +78,18 @@ export class PartialBlob {
     await this.#file.sync();
     await this.#content.adopt({ path, digest: this.digest, size: this.size });
     await rm(path, { force: true });
+  }
+
+  /** A failure of the disk, in docker's words. On a full one nothing is kept: it would only take room. */
+  async #diskError(cause: unknown): Promise<GantryError> {
+    const { code } = cause as NodeJS.ErrnoException;
+    const path = this.#content.partialPath(this.digest);
+    if (code !== "ENOSPC" && code !== "EDQUOT")
+      return new GantryError("internal", `write ${path}: ${(cause as Error).message}`, { cause });
+    await this.restart();
+    await rm(path, { force: true });
+    const reason = code === "ENOSPC" ? "no space left on device" : "disk quota exceeded";
+    return new GantryError("exhausted", `write ${path}: ${reason}`, { cause });
   }
 
   /** Throws `invalid`: it is not what was asked for, and nothing of it is kept. */

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, rmdirSync, statfsSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
@@ -49,6 +50,14 @@ function fill(left: number): void {
   spawnSync("fallocate", ["-l", String(Math.max(1, free() - left)), ballast]);
 }
 
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
 function works(): void {
   assert.equal(instance.docker("run", "--rm", "gantry/hello", "echo", "works"), "works\n");
   instance.kubectl("create", "configmap", "works", "--from-literal=a=b");
@@ -70,6 +79,43 @@ test("a load that does not fit is told so, leaves nothing, and works once there 
   instance.docker("load", "-i", archive);
   instance.docker("rmi", "big:1");
   works();
+});
+
+test("a pull that does not fit is told so, leaves nothing, and works once there is room", async () => {
+  const address = `127.0.0.1:${await freePort()}`;
+  const file = join(elsewhere, "registry.yml");
+  writeFileSync(
+    file,
+    JSON.stringify({
+      version: 0.1,
+      log: { level: "error" },
+      storage: { filesystem: { rootdirectory: join(elsewhere, "registry") } },
+      http: { addr: address },
+    }),
+  );
+  const registry = spawn("docker-registry", ["serve", file], { stdio: "ignore" });
+  try {
+    await eventually("the registry answers", () => spawnSync("curl", ["-sf", `http://${address}/v2/`]).status === 0);
+    const image = `${address}/big:1`;
+    const archive = join(elsewhere, "pulled.tar");
+    writeFileSync(archive, dockerArchive(tar([{ name: "big", content: randomBytes(12 << 20) }]), image));
+    instance.docker("load", "-i", archive);
+    instance.docker("push", "-q", image);
+    instance.docker("rmi", image);
+    for (const left of [4 << 20, 14 << 20]) {
+      fill(left);
+      const outcome = instance.run("docker", ["pull", image]);
+      rmSync(ballast);
+      assert.notEqual(outcome.status, 0);
+      assert.match(outcome.stderr + outcome.stdout, noSpace);
+      await assertAsBefore(instance, clean);
+    }
+    instance.docker("pull", "-q", image);
+    instance.docker("rmi", image);
+    works();
+  } finally {
+    registry.kill("SIGKILL");
+  }
 });
 
 test("a container that fills the disk gets the error itself, and a commit that does not fit leaves nothing", async () => {
