@@ -15,7 +15,7 @@ import type { EventLog } from "./event-log.ts";
 import { HealthMonitor } from "./health-monitor.ts";
 import type { Launcher } from "./launcher.ts";
 import { imageMounts } from "./mount-sources.ts";
-import { nextRestart } from "./restart-policy.ts";
+import { isStartedAtBoot, nextRestart } from "./restart-policy.ts";
 import { launchFailure } from "./start-failure.ts";
 import { parseTime, rfc3339, zeroTime } from "./timestamps.ts";
 
@@ -542,11 +542,14 @@ export class Lifecycle {
         return this.#remove(container, { volumes: true });
       const wasRestarting = state.Restarting;
       Object.assign(state, { Running: false, Restarting: false, Paused: false, Pid: 0 });
-      const policy = hostConfig.RestartPolicy?.Name ?? "no";
       const isDue =
         wasRestarting ||
-        (policy === "always" && record.HasBeenStartedBefore) ||
-        (policy === "unless-stopped" && record.HasBeenStartedBefore && !record.HasBeenManuallyStopped);
+        isStartedAtBoot(hostConfig.RestartPolicy, {
+          exitCode: state.ExitCode,
+          stoppedByUser: record.HasBeenManuallyStopped,
+          restartCount: record.RestartCount,
+          hasRun: record.HasBeenStartedBefore,
+        });
       if (isDue && !container.isPod) {
         Object.assign(state, { Running: true, Restarting: true });
         this.#restartLater(container, 0);

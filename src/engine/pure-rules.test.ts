@@ -11,7 +11,7 @@ import { environment } from "./launch-plan.ts";
 import { parseBind, parseMount, plannedMounts } from "./mount-spec.ts";
 import { checkName, randomName } from "./names.ts";
 import { parsePortKey, publishRequests } from "./port-spec.ts";
-import { nextRestart } from "./restart-policy.ts";
+import { isStartedAtBoot, nextRestart } from "./restart-policy.ts";
 import { untilFilter } from "./filters.ts";
 import { humanDuration, parseUserTime } from "./timestamps.ts";
 import { ManualClock } from "#base/clock.ts";
@@ -52,6 +52,18 @@ test("the back-off doubles up to a minute, starts afresh after ten seconds of li
   assert.equal(nextRestart({ Name: "on-failure", MaximumRetryCount: 3 }, { ...facts, restartCount: 3 }), undefined);
   assert.equal(nextRestart({ Name: "on-failure" }, { ...facts, exitCode: 0 }), undefined);
   assert.equal(nextRestart({ Name: "no" }, facts), undefined);
+});
+
+test("with the daemon start containers whose policy says so of their last end", () => {
+  const facts = { exitCode: 1, stoppedByUser: true, restartCount: 2, hasRun: true };
+  assert.equal(isStartedAtBoot({ Name: "always" }, facts), true);
+  assert.equal(isStartedAtBoot({ Name: "always" }, { ...facts, hasRun: false }), false);
+  assert.equal(isStartedAtBoot({ Name: "unless-stopped" }, facts), false);
+  assert.equal(isStartedAtBoot({ Name: "unless-stopped" }, { ...facts, stoppedByUser: false }), true);
+  assert.equal(isStartedAtBoot({ Name: "on-failure" }, facts), true);
+  assert.equal(isStartedAtBoot({ Name: "on-failure" }, { ...facts, exitCode: 0 }), false);
+  assert.equal(isStartedAtBoot({ Name: "on-failure", MaximumRetryCount: 2 }, facts), false);
+  assert.equal(isStartedAtBoot({ Name: "no" }, facts), false);
 });
 
 test("entrypoint and command come from user and image by docker's rules", () => {

@@ -6,6 +6,22 @@ const maxDelayMs = 60_000;
 const steadyMs = 10_000;
 
 /**
+ * True for a container that does not run and is started with the daemon (moby, restartmanager: what it says of the
+ * last end, whoever asked for it).
+ */
+export function isStartedAtBoot(
+  policy: RestartPolicy | undefined,
+  facts: { exitCode: number; stoppedByUser: boolean; restartCount: number; hasRun: boolean },
+): boolean {
+  if (!facts.hasRun) return false;
+  if (policy?.Name === "always") return true;
+  if (policy?.Name === "unless-stopped") return !facts.stoppedByUser;
+  if (policy?.Name !== "on-failure" || facts.exitCode === 0) return false;
+  const most = policy.MaximumRetryCount ?? 0;
+  return most === 0 || facts.restartCount < most;
+}
+
+/**
  * How long to wait before a container that ended is started again, or undefined when it stays down (moby,
  * restartmanager): 100 ms, doubled each time up to a minute.
  */
