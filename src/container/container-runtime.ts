@@ -1,6 +1,7 @@
-import { chownSync, statSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, statSync, writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type {
   ContainerRuntimePort,
   ExecHandle,
@@ -36,6 +37,9 @@ import { keptFile, OciRuntime, type OciRuntimeOptions } from "./oci-runtime.ts";
 import { buildSpec } from "./spec.ts";
 
 /** What is kept of a launch beside the bundle, so that a later process can go on with it. */
+/** Longest wait for a log that conmon opens anew. */
+const reopenMs = 1_000;
+
 interface Kept {
   cgroupPath: string;
   tty: boolean;
@@ -321,7 +325,11 @@ export class ContainerRuntime implements ContainerRuntimePort {
   }
 
   async reopenLog(id: string): Promise<void> {
+    const kept = await this.#keptOf(id);
     this.#oci.reopenLog(id);
+    // Conmon does it a moment later, and says nothing; who asks wants the new file to be there.
+    const path = kept?.log.path ?? "";
+    for (let waited = 0; waited < reopenMs && path !== "" && !existsSync(path); waited += 2) await sleep(2);
   }
 }
 

@@ -372,6 +372,28 @@ test("a health check finds out, and says so", async () => {
   await forget(id);
 });
 
+test("health begins anew with each start; what is paused or has ended is not healthy", async () => {
+  const Healthcheck = { Test: ["CMD", "test", "-f", "/ok"], Interval: 50_000_000, Retries: 1_000 };
+  const id = await sleeper(undefined, { Healthcheck });
+  const health = async (): Promise<string | undefined> => (await engine.containers.inspect(id)).State.Health?.Status;
+  await exec(id, "touch", "/ok");
+  await eventually(async () => (await health()) === "healthy", "healthy");
+  await engine.containers.pause(id);
+  assert.equal(await health(), "unhealthy");
+  await engine.containers.unpause(id);
+  await eventually(async () => (await health()) === "healthy", "healthy after the pause");
+  await exec(id, "rm", "/ok");
+  await engine.containers.restart(id, { timeout: 0 });
+  assert.equal(await health(), "starting");
+  assert.ok(
+    ((await engine.containers.inspect(id)).State.Health?.Log ?? []).length > 0,
+    "what was found before is kept",
+  );
+  await engine.containers.kill(id);
+  assert.equal(await health(), "unhealthy");
+  await forget(id);
+});
+
 test("limits hold, can be changed while it runs, and running out of memory is told", async () => {
   const id = await sleeper(undefined, { HostConfig: { Memory: 32 * 2 ** 20, NanoCpus: 5e8, PidsLimit: 50 } });
   const [stats] = await Array.fromAsync(await engine.containers.stats(id, { stream: false, oneShot: true }));

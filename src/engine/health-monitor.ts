@@ -27,14 +27,16 @@ export class HealthMonitor {
   readonly #abort = new AbortController();
 
   /** Undefined when the container has none. */
-  static for(container: Container, parts: HealthMonitorParts): HealthMonitor | undefined {
+  static for(container: Container, isNewStart: boolean, parts: HealthMonitorParts): HealthMonitor | undefined {
     const config = container.record.Config.Healthcheck;
     const kind = config?.Test?.[0];
     if (config === undefined || kind === undefined || kind === "NONE" || kind === "") return undefined;
     const before = container.state.Health;
-    // A container that lived on over our own restart keeps what is known.
-    if (before === undefined || before.Status === "none" || container.state.Pid === 0) {
+    if (before === undefined || before.Status === "none") {
       container.state.Health = { Status: "starting", FailingStreak: 0, Log: [] };
+    } else if (isNewStart) {
+      // What the probes before said stays to be read.
+      container.state.Health = { Status: "starting", FailingStreak: 0, Log: before.Log ?? [] };
     }
     const monitor = new HealthMonitor();
     parts.tasks.run(`health of ${container.id.slice(0, 12)}`, (signal) =>

@@ -85,7 +85,7 @@ export class Lifecycle {
         FinishedAt: state.FinishedAt || zeroTime,
       });
       record.HasBeenStartedBefore = true;
-      this.#startHealth(container);
+      this.#startHealth(container, true);
       await this.#parts.store.save(container);
       this.#watch(container);
       await this.#parts.runtime.start(container.id);
@@ -126,9 +126,9 @@ export class Lifecycle {
     throw failure.error;
   }
 
-  #startHealth(container: Container): void {
+  #startHealth(container: Container, isNewStart: boolean): void {
     container.health?.stop();
-    container.health = HealthMonitor.for(container, {
+    container.health = HealthMonitor.for(container, isNewStart, {
       clock: this.#parts.clock,
       tasks: this.#parts.tasks,
       runtime: this.#parts.runtime,
@@ -374,6 +374,8 @@ export class Lifecycle {
       }
       await this.#parts.runtime.pause(id);
       state.Paused = true;
+      // As docker has it: what is not probed is not healthy. The next probe that succeeds says otherwise.
+      if (state.Health !== undefined && state.Health.Status !== "none") state.Health.Status = "unhealthy";
       await this.#parts.store.save(container);
       this.emit(container, "pause");
     });
@@ -518,7 +520,7 @@ export class Lifecycle {
 
   /** Follows a container that lives on. */
   resume(container: Container): void {
-    this.#startHealth(container);
+    this.#startHealth(container, false);
     this.#watch(container);
   }
 
