@@ -29,6 +29,9 @@ export interface ExecApiParts {
 /** docker forgets an exec some minutes after its end. */
 const keptMs = 300_000;
 
+/** How long docker waits for an exec's start before it sizes its terminal. */
+const resizeWaitMs = 10_000;
+
 /** `docker exec`: create, start, look, resize. */
 export class ExecApi {
   readonly #parts: ExecApiParts;
@@ -99,8 +102,7 @@ export class ExecApi {
         linkEnvironment(container.name, runningLinks(container, store)),
       );
       const handle = await runtime.exec(container.id, { ...plan, privileged: body.Privileged === true, stdin });
-      session.handle = handle;
-      session.pid = handle.pid;
+      session.began(handle);
       lifecycle.emit(container, `exec_start: ${command}`, { execID: session.id });
       const exited = handle.exited.then((code) => {
         session.ended(code, clock.now());
@@ -146,6 +148,11 @@ export class ExecApi {
 
   async resize(id: string, size: { height: number; width: number }): Promise<void> {
     const session = this.#get(id);
+    // The client of a start that is under way has its stream, and sends the size at once.
+    const waited = new AbortController();
+    const timeout = this.#parts.clock.sleep(resizeWaitMs, waited.signal).catch(() => {});
+    await Promise.race([session.settled, timeout]);
+    waited.abort();
     if (!session.isRunning || session.handle === undefined) {
       throw new GantryError("conflict", `Exec ${session.id} is not running`);
     }

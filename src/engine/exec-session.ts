@@ -12,6 +12,9 @@ export class ExecSession {
   pid = 0;
   handle: ExecHandle | undefined;
   endedAt = 0;
+  readonly #settled = Promise.withResolvers<void>();
+  /** Resolves once the program runs, or will not. */
+  readonly settled = this.#settled.promise;
 
   constructor(id: string, containerId: string, body: ExecCreateBody) {
     this.id = id;
@@ -19,11 +22,18 @@ export class ExecSession {
     this.body = body;
   }
 
+  began(handle: ExecHandle): void {
+    this.handle = handle;
+    this.pid = handle.pid;
+    this.#settled.resolve();
+  }
+
   ended(exitCode: number, at: number): void {
     this.isRunning = false;
     this.exitCode = exitCode;
     this.endedAt = at;
     this.handle = undefined;
+    this.#settled.resolve();
   }
 
   /** The container's end takes every exec with it. */

@@ -15,7 +15,7 @@ interface Dockerode {
   getContainer(id: string): Container;
   listContainers(options?: object): Promise<{ Names: string[]; State: string }[]>;
   listImages(options?: object): Promise<{ RepoTags: string[] }[]>;
-  pull(name: string): Promise<Readable>;
+  pull(name: string, options?: object): Promise<Readable>;
   run(
     image: string,
     command: string[],
@@ -30,12 +30,18 @@ interface Dockerode {
     followProgress(stream: Readable, done: (error: Error | null, output: unknown[]) => void): void;
   };
 }
+interface Exec {
+  start(options: object): Promise<Duplex>;
+  resize(size: { h: number; w: number }): Promise<void>;
+  inspect(): Promise<{ ExitCode: number }>;
+}
 interface Container {
   id: string;
   start(): Promise<void>;
   attach(options: object): Promise<Duplex>;
-  exec(options: object): Promise<{ start(options: object): Promise<Duplex>; inspect(): Promise<{ ExitCode: number }> }>;
+  exec(options: object): Promise<Exec>;
   wait(): Promise<{ StatusCode: number }>;
+  stop(options: object): Promise<void>;
   logs(options: object): Promise<Buffer>;
   stats(options: object): Promise<{ pids_stats: { current?: number } }>;
   putArchive(file: Readable, options: object): Promise<unknown>;
@@ -147,4 +153,42 @@ test("pull tells its failure, import its image, events what happened", async () 
   (events as Readable).destroy();
   await volume.remove();
   await cli.ok("rmi", "imported:1");
+});
+
+test("an exec's terminal has the size that it is given while it runs", async () => {
+  const container = await docker.createContainer({ Image: "bb:1", Cmd: ["sleep", "100"], HostConfig: host });
+  await container.start();
+  const exec = await container.exec({
+    Cmd: ["sh", "-c", "read go; stty size"],
+    Tty: true,
+    AttachStdin: true,
+    AttachStdout: true,
+  });
+  const stream = await exec.start({ hijack: true, stdin: true, Tty: true });
+  await exec.resize({ h: 33, w: 77 });
+  stream.write("go\n");
+  assert.match(await text(stream), /33 77/);
+  assert.equal((await exec.inspect()).ExitCode, 0);
+  await container.remove({ force: true });
+});
+
+test("what the client aborts or waits too long for ends at once, and the daemon goes on", async () => {
+  const container = await docker.createContainer({ Image: "bb:1", Cmd: ["sleep", "100"], HostConfig: host });
+  await container.start();
+  const abort = new AbortController();
+  // The program is the first of its namespace and has no handler: it would take the whole time.
+  const stopping = container.stop({ t: 60, abortSignal: abort.signal });
+  setTimeout(() => abort.abort(), 50);
+  await assert.rejects(stopping, { code: "ABORT_ERR" });
+  const { default: Client } = (await import("dockerode" as string)) as { default: new (options: object) => Dockerode };
+  const hasty = new Client({ socketPath: daemon.host.replace("unix://", ""), timeout: 100 });
+  await assert.rejects(hasty.getContainer(container.id).stop({ t: 60 }), /timeout|hang up|reset/i);
+  await docker.ping();
+  await container.remove({ force: true });
+});
+
+test("a pull with credentials for nobody, and a broken name, tell their reasons", async () => {
+  const authconfig = { username: "u", password: "p", serveraddress: "http://localhost:1" };
+  await assert.rejects(docker.pull("localhost:1/nope:1", { authconfig }), /connection refused/);
+  await assert.rejects(docker.pull("team/NotLower:1"), /must be lowercase/);
 });
