@@ -4,6 +4,8 @@ import { existsSync, lstatSync, mkdtempSync, readFileSync, readdirSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import type { IdRange } from "#base/id-mapping.ts";
+import { asFileOwner } from "#host/file-credentials.ts";
 import { digestOf } from "./digest.ts";
 import { ImageService } from "./image-service.ts";
 import { type ImageConfig, mediaTypes } from "./oci.ts";
@@ -67,6 +69,32 @@ test("a snapshot shows the image's files and keeps what is written to itself", a
     assert.equal(await service.snapshots.usage("c1"), 5);
     await service.snapshots.remove("c1");
     assert.equal(existsSync(merged), false);
+  });
+});
+
+test("a snapshot with mapped ids shares the layers with others, and has on disk what an image would have", async () => {
+  await withService(async (service, root) => {
+    await service.ensureHello();
+    const { chain } = service.images.resolve("gantry/hello");
+    const range = (hostId: number): IdRange[] => [{ containerId: 0, hostId, length: 65_536 }];
+    const mapping = { uids: range(70_000_000), gids: range(80_000_000) };
+    const owner = { uid: 70_000_005, gid: 80_000_006 };
+    const mapped = await service.snapshots.prepare("mapped", chain, { mapping });
+    const plain = await service.snapshots.mount(await service.snapshots.prepare("plain", chain));
+    const merged = await service.snapshots.mount(mapped);
+    const ownerOf = (path: string): number[] => [lstatSync(path).uid, lstatSync(path).gid];
+    assert.deepEqual(ownerOf(join(merged, "bin")), [70_000_000, 80_000_000]);
+    assert.deepEqual(ownerOf(join(plain, "bin")), [0, 0]);
+    asFileOwner(owner, () => writeFileSync(join(merged, "new"), "12345"));
+    assert.deepEqual(ownerOf(join(merged, "new")), [owner.uid, owner.gid]);
+    assert.deepEqual(ownerOf(join(service.snapshots.paths(mapped).upper, "new")), [5, 6]);
+    assert.deepEqual(await service.snapshots.changes("mapped"), [{ Path: "/new", Kind: 1 }]);
+    service.snapshots.unmount("mapped");
+    assert.equal(existsSync(join(merged, "new")), false);
+    assert.equal(await service.snapshots.mount(mapped), merged);
+    assert.ok(existsSync(join(merged, "new")));
+    await service.snapshots.remove("mapped");
+    assert.deepEqual(readdirSync(join(root, "roots")), []);
   });
 });
 

@@ -1,6 +1,5 @@
-import { chownSync, existsSync, mkdirSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs";
-import { lstat, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
-import { release } from "node:os";
+import { chownSync, existsSync, mkdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { lstat, mkdir, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import type { FilesystemChange } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
@@ -9,9 +8,10 @@ import { asFileOwner } from "#host/file-credentials.ts";
 import { diskSteps } from "#host/disk-pace.ts";
 import { readJson, removeFolder, writeFiles } from "#host/files.ts";
 import { errnoOf } from "#host/libc.ts";
-import { bindMount, idmappedMount, isMounted, isMountPoint, mount, unmount, unmountFileSystem } from "#host/mount.ts";
+import { bindMount, isMounted, isMountPoint, mount, unmount, unmountFileSystem } from "#host/mount.ts";
 import { UserNamespaces } from "#host/user-namespace.ts";
 import type { Layer, LayerStore } from "./layer-store.ts";
+import { checkMappedViews, dropProbes, mapIds } from "./mapped-view.ts";
 import { overlayChanges } from "./overlay-changes.ts";
 import { archiveTree } from "./tree-archive.ts";
 
@@ -39,14 +39,6 @@ export interface SnapshotPaths {
 /** The kernel takes mount options of one page, with the end. */
 const maxOptions = 4095;
 
-/** Folders in which `checkMapping` tries what the machine can. */
-const probePrefix = "probe-";
-
-async function dropProbe(folder: string): Promise<void> {
-  for (const name of ["merged", "view", "tree"]) while (unmount(join(folder, name))) continue;
-  await rm(folder, { recursive: true, force: true });
-}
-
 const volatileOption = ",volatile";
 
 /**
@@ -59,51 +51,6 @@ function mountVolatile(target: string, data: string): boolean {
   } catch (error) {
     if (errnoOf(error) !== "EINVAL") throw error;
     return false;
-  }
-}
-
-function cannotMap(why: string, cause: unknown): GantryError {
-  return new GantryError(
-    "unsupported",
-    `This machine cannot run containers in user namespaces: ${why}. That takes Linux 5.19 or newer (this is ${release()}) and a data root on ext4, XFS or Btrfs.`,
-    { cause },
-  );
-}
-
-function checkTmpfs(folder: string, view: string, namespace: number): void {
-  mount({ source: "tmpfs", target: folder, type: "tmpfs", data: "size=4k" });
-  try {
-    idmappedMount(folder, view, namespace);
-    unmount(view);
-  } catch (cause) {
-    throw new GantryError(
-      "unsupported",
-      `This machine cannot show secrets and other file systems in memory with the ids of a user namespace. That takes Linux 6.3 or newer (this is ${release()}).`,
-      { cause },
-    );
-  } finally {
-    unmount(folder);
-  }
-}
-
-/** The root of containers has to get to their files. Throws `invalid` in dockerd's words. */
-function requireWay(folder: string, { uid, gid }: FileOwner): void {
-  for (let at = folder; at !== "/"; at = dirname(at)) {
-    const { mode, uid: owner, gid: group } = statSync(at);
-    const shift = owner === uid ? 6 : group === gid ? 3 : 0;
-    if (((mode >> shift) & 1) === 1) continue;
-    throw new GantryError(
-      "invalid",
-      `a subdirectory in your graphroot path (${folder}) restricts access to the remapped root uid/gid; please fix by allowing 'o+x' permissions on existing directories: chmod o+x ${at}`,
-    );
-  }
-}
-
-function mapIds(source: string, target: string, namespace: number): void {
-  try {
-    idmappedMount(source, target, namespace);
-  } catch (cause) {
-    throw cannotMap(`${source} cannot be mounted with mapped ids`, cause);
   }
 }
 
@@ -138,8 +85,7 @@ export class Snapshots {
   async start(): Promise<void> {
     for (const folder of [this.root, this.#roots]) await mkdir(folder, { recursive: true, mode: 0o711 });
     await this.#makeInitLayer();
-    for (const name of await readdir(this.#base))
-      if (name.startsWith(probePrefix)) await dropProbe(join(this.#base, name));
+    await dropProbes(this.#base);
     for (const name of await readdir(this.root))
       if (name.startsWith("tmp-")) await rm(join(this.root, name), { recursive: true, force: true });
     for (const id of await this.list()) {
@@ -330,30 +276,10 @@ export class Snapshots {
 
   /**
    * Throws `unsupported` unless the folder's file system and the kernel can show layers with mapped ids, and with
-   * `tmpfs` such file systems, too.
+   * `tmpfs` such file systems, too; `invalid` where the root of containers could not get to its files.
    */
   async checkMapping(mapping: IdMapping, options: { tmpfs?: boolean } = {}): Promise<void> {
-    requireWay(this.#base, mappedRoot(mapping));
-    const probe = await mkdtemp(join(this.#base, probePrefix));
-    try {
-      const namespace = await this.#userNamespaces.open(mapping);
-      const [view, merged] = [join(probe, "view"), join(probe, "merged")];
-      for (const name of ["view", "merged", "tree/lower", "tree/diff", "tree/work"])
-        await mkdir(join(probe, name), { recursive: true });
-      if (options.tmpfs === true) checkTmpfs(join(probe, "tree"), view, namespace);
-      mapIds(join(probe, "tree"), view, namespace);
-      try {
-        const data = `lowerdir=${view}/lower,upperdir=${view}/diff,workdir=${view}/work`;
-        asFileOwner(mappedRoot(mapping), () => mount({ source: "overlay", target: merged, type: "overlay", data }));
-        unmount(merged);
-      } catch (cause) {
-        throw cannotMap("its overlay file system takes no layers with mapped ids", cause);
-      } finally {
-        unmount(view);
-      }
-    } finally {
-      await dropProbe(probe);
-    }
+    await checkMappedViews(this.#base, mappedRoot(mapping), await this.#userNamespaces.open(mapping), options);
   }
 
   /** Lets go of what this process holds. Mounts stay. */
