@@ -7,7 +7,7 @@ function deviceNumbers(path: string): { major: number; minor: number } {
   try {
     return splitDevice(statSync(path, { bigint: true }).rdev);
   } catch (cause) {
-    throw new GantryError("invalid", `lstat ${path}: no such file or directory`, { cause });
+    throw new GantryError("invalid", `stat ${path}: no such file or directory`, { cause });
   }
 }
 

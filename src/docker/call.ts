@@ -61,7 +61,7 @@ export async function readJson(call: Call): Promise<Record<string, unknown> | un
   if (bytes.length === 0) return undefined;
   const type = call.request.header("content-type");
   if (!/^application\/json\s*(;|$)/i.test(type)) {
-    throw new GantryError("invalid", `Content-Type specified (${type}) must be 'application/json'`);
+    throw new GantryError("invalid", `unsupported Content-Type header (${type}): must be 'application/json'`);
   }
   let parsed: unknown;
   try {

@@ -11,16 +11,16 @@ export function boolOr(query: URLSearchParams, key: string, fallback: boolean): 
   return query.has(key) ? boolValue(query, key) : fallback;
 }
 
-/** Undefined when absent or empty. Throws `invalid` for what Go's strconv.Atoi refuses, in its words. */
+/** Undefined when absent or empty. Throws, as docker does, `internal` for what Go's strconv.Atoi refuses, in its words. */
 export function intValue(query: URLSearchParams, key: string): number | undefined {
   const text = query.get(key) ?? "";
   if (text === "") return undefined;
   if (!/^[+-]?\d+$/.test(text)) {
-    throw new GantryError("invalid", `strconv.Atoi: parsing ${JSON.stringify(text)}: invalid syntax`);
+    throw new GantryError("internal", `strconv.Atoi: parsing ${JSON.stringify(text)}: invalid syntax`);
   }
   const value = Number(text);
   if (!Number.isSafeInteger(value)) {
-    throw new GantryError("invalid", `strconv.Atoi: parsing ${JSON.stringify(text)}: value out of range`);
+    throw new GantryError("internal", `strconv.Atoi: parsing ${JSON.stringify(text)}: value out of range`);
   }
   return value;
 }
@@ -35,7 +35,7 @@ export function timeValue(query: URLSearchParams, key: string): number | undefin
   const parts = /^(-?\d+)(?:\.(\d{1,9}))?$/.exec(text);
   if (parts === null) {
     const bad = text.split(".")[0] ?? text;
-    throw new GantryError("invalid", `strconv.ParseInt: parsing ${JSON.stringify(bad)}: invalid syntax`);
+    throw new GantryError("internal", `strconv.ParseInt: parsing ${JSON.stringify(bad)}: invalid syntax`);
   }
   return Number(parts[1]) * 1000 + Number((parts[2] ?? "").padEnd(9, "0")) / 1e6;
 }

@@ -64,12 +64,12 @@ export const defaultCapabilities = [
   "AUDIT_WRITE",
 ].map((name) => `CAP_${name}`);
 
-function normal(name: string): string {
+function normal(name: string, option: "CapAdd" | "CapDrop"): string {
   const upper = name.toUpperCase();
   if (upper === "ALL" || upper === "CAP_ALL") return "ALL";
   const full = upper.startsWith("CAP_") ? upper : `CAP_${upper}`;
   if (!allCapabilities.includes(full))
-    throw new GantryError("invalid", `invalid CapAdd: unknown capability: "${full}"`);
+    throw new GantryError("invalid", `invalid ${option}: unknown capability: "${full}"`);
   return full;
 }
 
@@ -91,8 +91,8 @@ export function capabilitySet(options: {
   drop: readonly string[];
   privileged: boolean;
 }): string[] {
-  const add = options.add.map(normal);
-  const drop = options.drop.map(normal);
+  const add = options.add.map((name) => normal(name, "CapAdd"));
+  const drop = options.drop.map((name) => normal(name, "CapDrop"));
   if (options.privileged) return availableCapabilities();
   const base = add.includes("ALL") ? availableCapabilities() : drop.includes("ALL") ? [] : defaultCapabilities;
   const out = new Set(base);

@@ -2,12 +2,14 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import type { ContainerCreateBody, EndpointSettings, HostConfig, MountSpec } from "#api/docker/container-types.ts";
 import type { Clock } from "#base/clock.ts";
-import { GantryError, hasCode } from "#base/errors.ts";
+import { errorMessage, GantryError, hasCode } from "#base/errors.ts";
 import type { IdMapping } from "#base/id-mapping.ts";
 import { newContainerId, randomHex } from "#base/ids.ts";
 import { expectCgroupMove } from "#host/cgroup-moves.ts";
+import { defaultMaskedPaths, defaultReadonlyPaths } from "#container/masked-paths.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { Image } from "#image/image-store.ts";
+import { parsePlatform, requirePlatform } from "#image/platform.ts";
 import type { Networks } from "#network/networks.ts";
 import { anonymousLabel, type VolumeStore } from "#volume/volume-store.ts";
 import { capabilitySet } from "./capabilities.ts";
@@ -21,12 +23,13 @@ import {
 import { storedLinks } from "./container-links.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { refuseBesideRemap, validateCreate } from "./create-validation.ts";
+import { checkEndpoint } from "./container-network.ts";
 import { discardUnsupported } from "./discarded-limits.ts";
 import type { EngineDefaults } from "./engine-options.ts";
 import type { EventLog } from "./event-log.ts";
 import { commandLine, mergeConfig } from "./image-config-merge.ts";
 import { securityOptions } from "./launch-plan.ts";
-import { checkLogOptions } from "./log-options.ts";
+import { checkLogOptions, isLogDriver } from "./log-options.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { imageMountId, imageMounts } from "./mount-sources.ts";
 import { parseVolumesFrom, plannedMounts, type WantedMount } from "./mount-spec.ts";
@@ -65,7 +68,7 @@ export class ContainerCreator {
   async create(
     wantedName: string | undefined,
     body: ContainerCreateBody,
-    extra: Partial<PodCreate> = {},
+    extra: Partial<PodCreate> & { platform?: string } = {},
   ): Promise<{ container: Container; warnings: string[] }> {
     const { store, images, lifecycle } = this.#parts;
     // Most are started at once.
@@ -80,6 +83,8 @@ export class ContainerCreator {
     capabilitySet({ add: host.CapAdd ?? [], drop: host.CapDrop ?? [], privileged: host.Privileged === true });
     securityOptions(host);
     const image = this.#image(body.Image ?? "");
+    if (image !== undefined && extra.platform !== undefined)
+      requirePlatform(image, body.Image ?? "", parsePlatform(extra.platform));
     const config = mergeConfig(body, image?.config.config ?? {});
     const id = extra.id ?? newContainerId();
     if (config.Hostname === "") {
@@ -195,8 +200,18 @@ export class ContainerCreator {
       const named = Object.keys(body.NetworkingConfig?.EndpointsConfig ?? {});
       host.NetworkMode = body.NetworkDisabled === true ? "none" : named.length === 1 ? (named[0] as string) : "bridge";
     }
-    if (host.NetworkMode.startsWith("container:"))
-      host.NetworkMode = `container:${this.#targetOf(host.NetworkMode).id}`;
+    if (host.NetworkMode.startsWith("container:")) {
+      try {
+        host.NetworkMode = `container:${this.#targetOf(host.NetworkMode).id}`;
+      } catch (error) {
+        if (!hasCode(error, "not-found")) throw error;
+        // Not "not found", for which the CLI would pull the image.
+        throw new GantryError("invalid", `joining network namespace of container: ${errorMessage(error)}`, {
+          cause: error,
+        });
+      }
+    }
+    for (const mode of ["PidMode", "IpcMode"] as const) host[mode] = this.#sharedMode(host[mode] ?? "");
     host.IpcMode = host.IpcMode || defaults.ipcMode;
     host.CgroupnsMode = host.CgroupnsMode || defaults.cgroupnsMode;
     host.Runtime = host.Runtime || "runc";
@@ -205,6 +220,10 @@ export class ContainerCreator {
       Type: driver,
       Config: { ...(driver === defaults.logDriver ? defaults.logOptions : {}), ...host.LogConfig?.Config },
     };
+    // Any other is the name of a plugin to docker.
+    if (!isLogDriver(driver)) {
+      throw new GantryError("invalid", `error looking up logging plugin ${driver}: plugin "${driver}" not found`);
+    }
     checkLogOptions(driver, host.LogConfig.Config ?? {});
     host.RestartPolicy = {
       Name: host.RestartPolicy?.Name || "no",
@@ -221,7 +240,28 @@ export class ContainerCreator {
     }
     host.PortBindings = bindings;
     if ((host.PidsLimit ?? 0) <= 0) host.PidsLimit = null;
+    if (host.MemorySwappiness === -1) host.MemorySwappiness = null;
+    host.OomKillDisable ??= false;
+    if (host.Privileged !== true) {
+      host.MaskedPaths ??= [...defaultMaskedPaths()];
+      host.ReadonlyPaths ??= [...defaultReadonlyPaths];
+    }
+    const isLabelled = (host.SecurityOpt ?? []).some((option) => /^label[=:]/.test(option));
+    if (!isLabelled && (host.Privileged === true || host.PidMode === "host" || host.IpcMode === "host")) {
+      host.SecurityOpt = [...(host.SecurityOpt ?? []), "label=disable"];
+    }
     return host;
+  }
+
+  /** `container:NAME` with the id, so that a rename does no harm; as it is when there is none, which a start tells. */
+  #sharedMode(mode: string): string {
+    if (!mode.startsWith("container:")) return mode;
+    try {
+      return `container:${this.#targetOf(mode).id}`;
+    } catch (error) {
+      if (hasCode(error, "not-found")) return mode;
+      throw error;
+    }
   }
 
   #targetOf(mode: string): Container {
@@ -244,6 +284,7 @@ export class ContainerCreator {
       const other = this.#volumesSource(container);
       return Object.values(other.record.MountPoints).map((point) => ({
         ...point,
+        Mode: "",
         RW: point.RW && rw,
         CopyData: false,
       }));
@@ -255,12 +296,7 @@ export class ContainerCreator {
     const mode = host.NetworkMode ?? "bridge";
     const asked = body.NetworkingConfig?.EndpointsConfig ?? {};
     if (mode.startsWith("container:")) {
-      if (Object.keys(asked).length > 0) {
-        throw new GantryError(
-          "invalid",
-          "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
-        );
-      }
+      // Whatever else is asked for has no endpoint to be a property of, as with docker.
       return {};
     }
     const out: Record<string, EndpointSettings> = {};
@@ -278,6 +314,7 @@ export class ContainerCreator {
     const links = builtinNetworks.includes(primary) ? (host.Links ?? []) : [];
     host.Links = links.length === 0 ? null : [...new Set(storedLinks(links, this.#parts.store))];
     out[primary] = {};
+    this.#checkMac(primary, body.MacAddress ?? "");
     for (const [ref, settings] of Object.entries(asked)) {
       const name = nameOf(ref === "default" ? "bridge" : ref);
       const isBuiltin = builtinNetworks.includes(name);
@@ -289,10 +326,25 @@ export class ContainerCreator {
             ": network-scoped alias is supported only for containers in user defined networks",
         );
       }
+      try {
+        checkEndpoint(this.#parts.networks, name, settings ?? {});
+      } catch (error) {
+        // A network that is not there yet is missed at the start.
+        if (!hasCode(error, "not-found"))
+          throw new GantryError("invalid", `invalid config for network ${name}: ${errorMessage(error)}`, {
+            cause: error,
+          });
+      }
       const { MacAddress, ...rest } = settings ?? {};
+      this.#checkMac(name, MacAddress ?? "");
       out[name] = { ...rest, ...(MacAddress ? { DesiredMacAddress: MacAddress } : {}) } as EndpointSettings;
     }
     return out;
+  }
+
+  #checkMac(network: string, address: string): void {
+    if (address === "" || /^[0-9a-f]{2}([:-])([0-9a-f]{2}\1){4}[0-9a-f]{2}$/i.test(address)) return;
+    throw new GantryError("invalid", `invalid config for network ${network}: invalid MAC address ${address}`);
   }
 
   #pointOf(mount: WantedMount): StoredMountPoint {

@@ -8,6 +8,7 @@ import { KeyedLock } from "#base/keyed-lock.ts";
 import { asFileOwner } from "#host/file-credentials.ts";
 import { bindMount, unmount } from "#host/mount.ts";
 import { copyStat, exportTree } from "#image/copy-archive.ts";
+import { familiarString, parseReference } from "#image/reference.ts";
 import type { ImageService } from "#image/image-service.ts";
 import { applyChanges } from "#image/config-changes.ts";
 import { commitImage, targetName } from "#image/image-import.ts";
@@ -197,18 +198,23 @@ export class ContainerFiles {
         ...(reference === undefined ? {} : { tag: reference }),
         now: () => clock.now(),
       });
+      const labels = image.config.config?.Labels ?? {};
+      events.emit("image", "create", image.id, { ...labels, name: image.id });
+      if (reference !== undefined)
+        events.emit("image", "tag", image.id, { ...labels, name: shownReference(reference) });
       lifecycle.emit(container, "commit", {
         comment: options.comment ?? "",
         imageID: image.id,
         imageRef: reference ?? "",
       });
-      events.emit("image", "create", image.id, { name: reference ?? image.id });
       return image.id;
     } finally {
       if (mustPause && container.state.Paused) await lifecycle.unpause(container);
     }
   }
 }
+
+const shownReference = (reference: string): string => familiarString(parseReference(reference));
 
 function imageConfigOf(config: ImageRuntimeConfig): ImageRuntimeConfig {
   return { ...config, Cmd: words(config.Cmd), Entrypoint: words(config.Entrypoint) } as ImageRuntimeConfig;

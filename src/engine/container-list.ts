@@ -31,6 +31,15 @@ const known = [
 ];
 const states = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
+const healths = ["none", "starting", "healthy", "unhealthy"];
+
+function unknownValue(key: string, what: string, value: string, known: readonly string[]): GantryError {
+  return new GantryError(
+    "invalid",
+    `invalid filter '${key}=${value}': invalid value for ${what} (${value}): must be one of ${known.join(", ")}`,
+  );
+}
+
 export interface ListParts {
   store: ContainerStore;
   images: ImageService;
@@ -62,7 +71,7 @@ export async function listContainers(options: ListContainersOptions, parts: List
       const summary = summarize(container, images, now, linkNames.get(container.id) ?? []);
       if (options.size !== true) return summary;
       const SizeRw = await images.snapshots.usage(container.id);
-      return { ...summary, SizeRw, SizeRootFs: SizeRw + imageSize(container, images) };
+      return { ...summary, ...(SizeRw === 0 ? {} : { SizeRw }), SizeRootFs: SizeRw + imageSize(container, images) };
     }),
   );
 }
@@ -71,17 +80,39 @@ export function imageSize(container: Container, images: ImageService): number {
   return container.record.Gantry.chain.reduce((sum, chainId) => sum + (images.layers.get(chainId)?.size ?? 0), 0);
 }
 
+/** `80`, `80/udp`, `8000-8010/tcp` (moby, daemon/list.go: portOp). Throws docker's sentences; a protocol may be any. */
+function portFilter(key: string, value: string): { protocol: string; from: number; to: number } {
+  if (value.includes(":")) {
+    throw new GantryError("internal", `filter for '${key}' should not contain ':': ${value}`);
+  }
+  const [ports = "", protocol = "tcp"] = value.split("/");
+  const refuse = (why: string): never => {
+    throw new GantryError("internal", `error while looking up for ${key} ${value}: ${why}`);
+  };
+  if (ports === "") refuse("empty string specified for ports.");
+  const [from, to] = [ports.split("-")[0] ?? "", ports.split("-")[1] ?? ports].map((text) =>
+    /^\d{1,5}$/.test(text) && Number(text) <= 65_535
+      ? Number(text)
+      : refuse(`strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`),
+  ) as [number, number];
+  if (to < from) refuse("invalid range specified for port: " + ports);
+  return { protocol: protocol === "" ? "tcp" : protocol, from, to };
+}
+
 function containerFilter(filters: Filters, { store, images }: ListParts): (container: Container) => boolean {
   const values = (key: string): readonly string[] => filters[key] ?? [];
   for (const status of values("status")) {
-    if (!states.includes(status)) throw new GantryError("invalid", `invalid filter 'status=${status}'`);
+    if (!states.includes(status)) throw unknownValue("status", "state", status, states);
   }
   for (const health of values("health")) {
-    if (!["none", "starting", "healthy", "unhealthy"].includes(health))
-      throw new GantryError("invalid", `invalid filter 'health=${health}'`);
+    if (!healths.includes(health)) throw unknownValue("health", "health", health, healths);
   }
   const exits = values("exited").map((text) => {
-    if (!/^-?\d+$/.test(text)) throw new GantryError("invalid", `invalid filter 'exited=${text}'`);
+    if (!/^-?\d+$/.test(text))
+      throw new GantryError(
+        "invalid",
+        `invalid filter 'exited=${text}': strconv.Atoi: parsing ${JSON.stringify(text)}: invalid syntax`,
+      );
     return Number(text);
   });
   const created = (ref: string): number => parseTime(store.resolve(ref).record.Created);
@@ -89,7 +120,8 @@ function containerFilter(filters: Filters, { store, images }: ListParts): (conta
   const since = values("since").map(created);
   const isTask = booleanFilter(filters, "is-task");
   const ancestors = values("ancestor").map((ref) => images.images.find(ref));
-  const ports = (key: string): { protocol: string; from: number; to: number }[] => values(key).map(parsePortKey);
+  const ports = (key: string): { protocol: string; from: number; to: number }[] =>
+    values(key).map((value) => portFilter(key, value));
   const published = ports("publish");
   const exposed = ports("expose");
   const some = <T>(list: readonly T[], test: (value: T) => boolean): boolean => list.length === 0 || list.some(test);
@@ -144,10 +176,10 @@ function containerFilter(filters: Filters, { store, images }: ListParts): (conta
         return protocol === wanted.protocol && from <= wanted.to && to >= wanted.from;
       });
     const bindings = Object.entries(record.NetworkSettings.Ports).flatMap(([key, list]) =>
-      (list ?? []).flatMap(({ HostPort }) => [`${HostPort}/${key.split("/")[1]}`, key]),
+      (list ?? []).map(({ HostPort }) => `${HostPort}/${key.split("/")[1]}`),
     );
     if (!some(published, (wanted) => hasPort(bindings, wanted))) return false;
-    return some(exposed, (wanted) => hasPort(Object.keys(record.Config.ExposedPorts ?? {}), wanted));
+    return some(exposed, (wanted) => hasPort(Object.keys(record.NetworkSettings.Ports), wanted));
   };
 }
 

@@ -17,7 +17,7 @@ export async function processTable(pids: readonly number[], psArguments: string)
     output = (await run(["ps", ...(words.length === 0 ? ["-ef"] : words)], { timeoutMs: 10_000 })).stdout;
   } catch (error) {
     if (error instanceof CommandError)
-      throw new GantryError("internal", `ps: ${error.stderr.trim()}`, { cause: error });
+      throw new GantryError("internal", `ps: ${error.stderr.trim().split("\n", 1)[0]}`, { cause: error });
     if (error instanceof GantryError && error.code === "not-found") return ownTable(pids);
     throw error;
   }

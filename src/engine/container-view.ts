@@ -53,6 +53,21 @@ function endpointsOf(container: Container): Record<string, EndpointSettings> {
   return out;
 }
 
+const noFiles = { ResolvConfPath: "", HostnamePath: "", HostsPath: "", LogPath: "" };
+
+/** The files that the first start makes. */
+function filesOf({ hostConfig, record }: Container): typeof noFiles {
+  const { ResolvConfPath, HostnamePath, HostsPath } = record;
+  const hasLog = !["none", "local"].includes(hostConfig.LogConfig?.Type ?? "");
+  return { ResolvConfPath, HostnamePath, HostsPath, LogPath: hasLog ? record.LogPath : "" };
+}
+
+function desiredMac({ hostConfig, record }: Container): { MacAddress?: string } {
+  const mode = hostConfig.NetworkMode ?? "bridge";
+  const main = record.NetworkSettings.Networks[mode] as { DesiredMacAddress?: string } | undefined;
+  return main?.DesiredMacAddress ? { MacAddress: main.DesiredMacAddress } : {};
+}
+
 /** `GET /containers/{id}/json`. */
 export function inspectContainer(container: Container, images: ImageService, store: ContainerStore): ContainerInspect {
   const { record, hostConfig } = container;
@@ -62,7 +77,9 @@ export function inspectContainer(container: Container, images: ImageService, sto
     .filter((layer) => layer !== undefined)
     .map((layer) => images.layers.diffPath(layer))
     .reverse();
-  const execIds = [...container.execs.values()].filter((exec) => exec.isRunning).map((exec) => exec.id);
+  const execIds = [...container.execs.values()]
+    .filter((exec) => exec.isRunning || !exec.isStarted)
+    .map((exec) => exec.id);
   return {
     Id: container.id,
     Created: record.Created,
@@ -70,10 +87,7 @@ export function inspectContainer(container: Container, images: ImageService, sto
     Args: record.Args,
     State: stateOf(container),
     Image: record.Image,
-    ResolvConfPath: record.ResolvConfPath,
-    HostnamePath: record.HostnamePath,
-    HostsPath: record.HostsPath,
-    LogPath: ["none", "local"].includes(hostConfig.LogConfig?.Type ?? "") ? "" : record.LogPath,
+    ...(record.HasBeenStartedBefore ? filesOf(container) : noFiles),
     Name: record.Name,
     RestartCount: record.RestartCount,
     Driver: record.Driver,
@@ -85,8 +99,8 @@ export function inspectContainer(container: Container, images: ImageService, sto
     HostConfig: {
       ...hostConfig,
       Links: shownLinks(container, store),
-      MaskedPaths: hostConfig.MaskedPaths ?? [],
-      ReadonlyPaths: hostConfig.ReadonlyPaths ?? [],
+      MaskedPaths: hostConfig.MaskedPaths ?? null,
+      ReadonlyPaths: hostConfig.ReadonlyPaths ?? null,
     },
     GraphDriver: {
       Name: "overlay2",
@@ -99,7 +113,8 @@ export function inspectContainer(container: Container, images: ImageService, sto
       },
     },
     Mounts: mountsOf(container),
-    Config: record.Config,
+    // Where it stood before API 1.44.
+    Config: record.Config.MacAddress ? record.Config : { ...record.Config, ...desiredMac(container) },
     NetworkSettings: { ...record.NetworkSettings, Networks: endpointsOf(container) },
   };
 }

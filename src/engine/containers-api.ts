@@ -2,7 +2,7 @@ import { lstatSync } from "node:fs";
 import type { ContainerRuntimePort } from "#api/container-runtime.ts";
 import type { ContainerUpdateBody, HostConfig, Resources } from "#api/docker/container-types.ts";
 import type { Clock } from "#base/clock.ts";
-import { GantryError, hasCode } from "#base/errors.ts";
+import { errorMessage, GantryError, hasCode } from "#base/errors.ts";
 import type { TaskGroup } from "#base/task-group.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { Networks } from "#network/networks.ts";
@@ -67,8 +67,8 @@ export function createContainersApi(parts: ContainersApiParts): ContainersApi {
     return container;
   };
   return {
-    async create(name, body) {
-      const { container, warnings } = await parts.creator.create(name, body);
+    async create(name, body, options = {}) {
+      const { container, warnings } = await parts.creator.create(name, body, options);
       return { Id: container.id, Warnings: warnings };
     },
     start: async (ref, options) => {
@@ -83,7 +83,7 @@ export function createContainersApi(parts: ContainersApiParts): ContainersApi {
     wait: async (ref, condition, signal) => ({ result: waitFor(resolve(ref), condition, signal) }),
     async remove(ref, options = {}) {
       if (options.link === true) return removeLink(ref);
-      await lifecycle.remove(resolve(ref), options);
+      await lifecycle.remove(resolve(ref), { ...options, name: ref });
     },
     rename: async (ref, newName) => rename(resolve(ref), newName, parts),
     update: async (ref, body) => update(resolve(ref), body, parts),
@@ -123,7 +123,7 @@ export function createContainersApi(parts: ContainersApiParts): ContainersApi {
     commit: async (ref, options) => files.commit(resolve(ref), options),
     export: async (ref) => files.export(resolve(ref)),
     prune: async (filters = {}) => prune(filters, parts),
-    execCreate: async (ref, body) => execs.create(resolve(ref), body),
+    execCreate: async (ref, body) => execs.create(resolve(ref), body, ref),
     execStart: async (id, options) => execs.start(id, options),
     execInspect: async (id) => execs.inspect(id),
     execResize: async (id, size) => execs.resize(id, size),
@@ -133,7 +133,13 @@ export function createContainersApi(parts: ContainersApiParts): ContainersApi {
     const [owner = "", alias = ""] = ref.replace(/^\//, "").split("/");
     if (alias === "")
       throw new GantryError("invalid", `Conflict, cannot remove the default link name of the container`);
-    const container = resolve(owner);
+    let container: Container;
+    try {
+      container = resolve(owner);
+    } catch (error) {
+      if (!hasCode(error, "not-found")) throw error;
+      throw new GantryError("not-found", `No such container: ${ref}`, { cause: error });
+    }
     const left = (container.hostConfig.Links ?? []).filter((link) => parseLink(link).alias !== alias);
     if (left.length === (container.hostConfig.Links ?? []).length) {
       throw new GantryError("not-found", `No such container: ${ref}`);
@@ -192,7 +198,14 @@ export function createContainersApi(parts: ContainersApiParts): ContainersApi {
 async function rename(container: Container, newName: string, parts: ContainersApiParts): Promise<void> {
   const { store, lifecycle, networks, network } = parts;
   if (newName === "") throw new GantryError("invalid", "Neither old nor new names may be empty");
-  const name = checkName(newName);
+  let name: string;
+  try {
+    name = checkName(newName);
+  } catch (error) {
+    throw new GantryError("invalid", `Error when allocating new name: ${errorMessage(error).replace("(", "(/")}`, {
+      cause: error,
+    });
+  }
   const old = container.name;
   if (name === old) throw new GantryError("invalid", "Renaming a container with the same name as its current name");
   await lifecycle.lock.run(container.id, async () => {
@@ -267,14 +280,13 @@ async function update(
         changes[key] = value;
     }
     // 0 and below lift the limit; only an absent field leaves it.
-    if (body.PidsLimit !== undefined && body.PidsLimit !== null && body.PidsLimit <= 0)
-      changes["PidsLimit"] = body.PidsLimit === 0 ? undefined : null;
+    if (body.PidsLimit !== undefined && body.PidsLimit !== null && body.PidsLimit <= 0) changes["PidsLimit"] = 0;
     try {
       const warnings = validateResources(changes as Resources, host);
       if (body.RestartPolicy?.Name) {
         if (host.AutoRemove === true && body.RestartPolicy.Name !== "no") {
           throw new GantryError(
-            "invalid",
+            "conflict",
             "Restart policy cannot be updated because AutoRemove is enabled for the container",
           );
         }

@@ -70,7 +70,7 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
   const sources = new MountSources(join(options.runDir, "mount-sources"), images.snapshots);
   const launcher = new Launcher(
     { cgroupParent: options.cgroupParent, runDir: options.runDir, defaults },
-    { store, runtime, images, volumes, network, sources, sandbox: (id) => sandboxes.join(id) },
+    { store, runtime, images, volumes, network, sources, events, sandbox: (id) => sandboxes.join(id) },
   );
   const lifecycle = new Lifecycle({ log, clock, tasks, store, runtime, images, volumes, events, launcher });
   const { remap } = options;
@@ -127,7 +127,10 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
       type: driver,
     });
   });
-  images.images.onChange(({ action, id, reference }) => events.emit("image", action, id, { name: reference ?? id }));
+  images.images.onChange(({ action, id, reference }) => {
+    const labels = images.images.byId(id)?.config.config?.Labels ?? {};
+    events.emit("image", action, id, { ...labels, name: action === "untag" ? id : (reference ?? id) });
+  });
 
   async function start(): Promise<void> {
     await mkdir(options.root, { recursive: true, mode: 0o711 });
@@ -153,9 +156,8 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
       log.warn("Not all of the network was as it had been.", { ...report });
     }
     for (const container of living) {
-      for (const point of Object.values(container.record.MountPoints)) {
-        if (point.Type === "volume") await volumes.acquire(point.Name as string, container.id);
-      }
+      await launcher.adoptVolumes(container);
+      network.adopt(container);
       await bringPortsInForce(container);
       lifecycle.resume(container);
     }
@@ -228,7 +230,7 @@ export function createEngine(options: EngineOptions, parts: EngineParts): Engine
   return {
     containers,
     images: createImagesApi({ images, store, events, clock, registry }),
-    networks: createNetworksApi({ networks, network, store, lifecycle, clock }),
+    networks: createNetworksApi({ networks, network, store, lifecycle, clock, events }),
     volumes: createVolumesApi({ volumes, events }),
     pods,
     criPods,

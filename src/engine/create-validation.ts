@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import type {
   ContainerConfig,
@@ -7,6 +8,7 @@ import type {
   RestartPolicy,
 } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
+import { parseSignal } from "#base/signal.ts";
 import { checkUlimitName } from "./ulimits.ts";
 import { withoutEffect } from "./create-warnings.ts";
 import { parsePortKey, parseHostPort } from "./port-spec.ts";
@@ -24,6 +26,7 @@ export function validateCreate(body: ContainerCreateBody): string[] {
   const warnings = validateResources(host);
   validateRestartPolicy(host.RestartPolicy, host.AutoRemove === true);
   validateModes(body, host);
+  refuseWindowsLimits(host);
   validatePorts(body, host);
   refuseUnsupported(host);
   if ((host.ShmSize ?? 0) < 0) throw invalid("SHM size can not be less than 0");
@@ -47,10 +50,6 @@ function validateConfig(config: ContainerConfig): void {
   }
   for (const variable of config.Env ?? []) {
     if (variable === "" || variable.startsWith("=")) throw invalid(`invalid environment variable: ${variable}`);
-  }
-  const hostname = config.Hostname ?? "";
-  if (hostname !== "" && (hostname.length > 63 || hostname.startsWith("-") || /[\s/\0]/.test(hostname))) {
-    throw invalid(`invalid hostname format: ${hostname}`);
   }
   for (const target of Object.keys(config.Volumes ?? {})) {
     if (!target.startsWith("/")) throw invalid(`invalid mount path: '${target}' mount path must be absolute`);
@@ -77,65 +76,6 @@ function validateConfig(config: ContainerConfig): void {
   if (stop !== "") parseSignal(stop);
 }
 
-const signalNames = new Map(
-  Object.entries({
-    ABRT: 6,
-    ALRM: 14,
-    BUS: 7,
-    CHLD: 17,
-    CLD: 17,
-    CONT: 18,
-    FPE: 8,
-    HUP: 1,
-    ILL: 4,
-    INT: 2,
-    IO: 29,
-    IOT: 6,
-    KILL: 9,
-    PIPE: 13,
-    POLL: 29,
-    PROF: 27,
-    PWR: 30,
-    QUIT: 3,
-    SEGV: 11,
-    STKFLT: 16,
-    STOP: 19,
-    SYS: 31,
-    TERM: 15,
-    TRAP: 5,
-    TSTP: 20,
-    TTIN: 21,
-    TTOU: 22,
-    URG: 23,
-    USR1: 10,
-    USR2: 12,
-    VTALRM: 26,
-    WINCH: 28,
-    XCPU: 24,
-    XFSZ: 25,
-    RTMIN: 34,
-    RTMAX: 64,
-  }),
-);
-
-/** `SIGTERM`, `term`, `15`, `RTMIN+3` as a number. Throws docker's sentence. */
-export function parseSignal(text: string): number {
-  const refused = (): GantryError => invalid(`invalid signal: ${text}`);
-  if (/^\d+$/.test(text)) {
-    const number = Number(text);
-    if (number < 1 || number > 64) throw refused();
-    return number;
-  }
-  const name = text.toUpperCase().replace(/^SIG/, "");
-  const known = signalNames.get(name);
-  if (known !== undefined) return known;
-  const relative = /^RT(MIN\+|MAX-)(\d+)$/.exec(name);
-  if (relative === null) throw refused();
-  const number = relative[1] === "MIN+" ? 34 + Number(relative[2]) : 64 - Number(relative[2]);
-  if (number < 34 || number > 64) throw refused();
-  return number;
-}
-
 /** The policy that counts. Throws docker's sentences. */
 export function validateRestartPolicy(policy: RestartPolicy | undefined, autoRemove: boolean): void {
   const name = policy?.Name ?? "";
@@ -155,13 +95,20 @@ export function validateRestartPolicy(policy: RestartPolicy | undefined, autoRem
     throw invalid("can't create 'AutoRemove' container with restart policy");
 }
 
+/** Real-time scheduling of groups is a thing of cgroup v1, and of kernels that were built with it. */
+function hasRealTimeScheduler(): boolean {
+  return existsSync("/sys/fs/cgroup/cpu/cpu.rt_period_us") && existsSync("/sys/fs/cgroup/cpu/cpu.rt_runtime_us");
+}
+
 function cpuList(text: string, kind: string): Set<number> {
   const out = new Set<number>();
   for (const part of text.split(",")) {
     const range = /^(\d+)(?:-(\d+))?$/.exec(part.trim());
     const from = Number(range?.[1]);
     const to = Number(range?.[2] ?? from);
-    if (range === null || to < from || to > 8192) throw invalid(`Invalid value ${text} for cpuset ${kind}`);
+    if (range === null || to < from || to > 8192) {
+      throw invalid(`Invalid value ${text} for cpuset ${kind}: invalid format: ${part}`);
+    }
     for (let cpu = from; cpu <= to; cpu++) out.add(cpu);
   }
   return out;
@@ -212,8 +159,12 @@ export function validateResources(resources: Resources, before?: Resources): str
   if (quota > 0 && quota < 1000) throw invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
   if ((resources.CpuShares ?? 0) < 0)
     throw invalid(`invalid CPU shares (${resources.CpuShares}): value must be a positive integer`);
-  if ((resources.CpuRealtimePeriod ?? 0) !== 0 || (resources.CpuRealtimeRuntime ?? 0) !== 0) {
-    throw invalid("Your kernel does not support CPU real-time scheduler");
+  const realTime = { period: resources.CpuRealtimePeriod ?? 0, runtime: resources.CpuRealtimeRuntime ?? 0 };
+  if ((realTime.period !== 0 || realTime.runtime !== 0) && !hasRealTimeScheduler()) {
+    throw invalid("kernel does not support CPU real-time scheduler");
+  }
+  if (realTime.period !== 0 && realTime.runtime > realTime.period) {
+    throw invalid("cpu real-time runtime cannot be higher than cpu real-time period");
   }
   const weight = resources.BlkioWeight ?? 0;
   if (weight !== 0 && (weight < 10 || weight > 1000)) throw invalid("Range of blkio weight is from 10 to 1000");
@@ -230,15 +181,18 @@ export function validateResources(resources: Resources, before?: Resources): str
       throw invalid(`Requested ${what} are not available - requested ${text}, available: ${range}`);
     }
   }
-  for (const request of resources.DeviceRequests ?? []) {
-    const capabilities = (request.Capabilities ?? []).map((list) => `[${list.join(" ")}]`).join(" ");
-    throw new GantryError(
-      "internal",
-      `could not select device driver "${request.Driver ?? ""}" with capabilities: [${capabilities}]`,
-    );
-  }
   for (const { Name } of resources.Ulimits ?? []) checkUlimitName(Name);
   return [];
+}
+
+/** What only Windows limits. */
+function refuseWindowsLimits(host: HostConfig): void {
+  if ((host.IOMaximumBandwidth ?? 0) !== 0) {
+    throw invalid("invalid option: QoS maximum bandwidth configuration is not supported on linux");
+  }
+  if ((host.IOMaximumIOps ?? 0) !== 0) {
+    throw invalid("invalid option: QoS maximum IOPs configuration is not supported on linux");
+  }
 }
 
 function validateModes(body: ContainerCreateBody, host: HostConfig): void {
@@ -270,20 +224,20 @@ function validateModes(body: ContainerCreateBody, host: HostConfig): void {
     if (network === "container:") throw invalid("Invalid network mode: invalid container format container:<name|id>");
   }
   const uts = host.UTSMode ?? "";
-  if (!["", "host"].includes(uts)) throw invalid(`Invalid UTS mode: ${uts}`);
+  if (!["", "host"].includes(uts)) throw invalid(`invalid UTS mode: ${uts}`);
   if (uts === "host" && (body.Hostname ?? "") !== "") throw invalid("conflicting options: hostname and the UTS mode");
   const pid = host.PidMode ?? "";
-  if (!["", "host", "private"].includes(pid) && !/^container:.+/.test(pid)) throw invalid(`Invalid PID mode: ${pid}`);
+  if (!["", "host", "private"].includes(pid) && !/^container:.+/.test(pid)) throw invalid(`invalid PID mode: ${pid}`);
   const ipc = host.IpcMode ?? "";
   if (!["", "none", "private", "shareable", "host"].includes(ipc) && !/^container:.+/.test(ipc)) {
-    throw invalid(`Invalid IPC mode: ${ipc}`);
+    throw invalid(`invalid IPC mode: ${ipc}`);
   }
   const cgroupns = host.CgroupnsMode ?? "";
   if (!["", "private", "host"].includes(cgroupns)) throw invalid(`invalid cgroup namespace mode: ${cgroupns}`);
   const userns = host.UsernsMode ?? "";
   if (!["", "host"].includes(userns)) throw invalid("invalid USER mode: " + userns);
   if ((host.Isolation ?? "") !== "" && host.Isolation !== "default") {
-    throw invalid(`invalid isolation '${host.Isolation}' on linux`);
+    throw invalid(`invalid isolation (${host.Isolation}): linux only supports 'default'`);
   }
 }
 

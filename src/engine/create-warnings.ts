@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { ContainerCreateBody, HostConfig } from "#api/docker/container-types.ts";
 import { GantryError } from "#base/errors.ts";
 import { hasAppArmor } from "#host/apparmor.ts";
@@ -7,21 +8,25 @@ const invalid = (message: string): GantryError => new GantryError("invalid", mes
 /** What a create asks for and Docker takes, but which has no effect here: one sentence for each. The CLI shows them. */
 export function withoutEffect(body: ContainerCreateBody): string[] {
   const host = body.HostConfig ?? {};
-  return [...mountWarnings(host), ...securityWarnings(host), ...logWarnings(host.LogConfig?.Config ?? {})];
+  const isDiscarded = host.NetworkMode === "host" && Object.keys(host.PortBindings ?? {}).length > 0;
+  return [
+    ...(isDiscarded ? ["Published ports are discarded when using host network mode"] : []),
+    ...mountWarnings(host),
+    ...securityWarnings(host),
+    ...logWarnings(host.LogConfig?.Config ?? {}),
+  ];
 }
 
+/**
+ * `z` and `Z`, where there is SELinux. Elsewhere the files are shared, or the container's own, as they are. A mount's
+ * consistency is a leave to be less consistent, of which Linux makes no use.
+ */
 function mountWarnings(host: HostConfig): string[] {
-  const out = new Set<string>();
-  const consider = (option: string): void => {
-    if (option === "z" || option === "Z") {
-      out.add(`Mount option "${option}" has no effect: files are not relabelled for SELinux.`);
-    } else if (option === "cached" || option === "delegated") {
-      out.add(`Mount consistency "${option}" has no effect: mounts are always consistent.`);
-    }
-  };
-  for (const spec of host.Binds ?? []) for (const option of spec.split(":")[2]?.split(",") ?? []) consider(option);
-  for (const { Consistency } of host.Mounts ?? []) consider(Consistency ?? "");
-  return [...out];
+  if (!existsSync("/sys/fs/selinux/enforce")) return [];
+  const options = (host.Binds ?? []).flatMap((spec) => spec.split(":")[2]?.split(",") ?? []);
+  return [...new Set(options.filter((option) => option === "z" || option === "Z"))].map(
+    (option) => `Mount option "${option}" has no effect: files are not relabelled for SELinux.`,
+  );
 }
 
 /** `unconfined` and `disable` ask for what is the case. */

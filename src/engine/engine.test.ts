@@ -161,7 +161,7 @@ test("names: taken, wrong, changed; ids by prefix", async () => {
   assert.equal((await engine.containers.inspect(id.slice(0, 10))).Name, "/other");
   await assert.rejects(engine.containers.remove("other"), {
     message:
-      'cannot remove container "/other": container is running: stop the container before removing or force remove',
+      'cannot remove container "other": container is running: stop the container before removing or force remove',
   });
   await forget("other");
   await assert.rejects(engine.containers.start("other"), { message: "No such container: other" });
@@ -325,7 +325,7 @@ test("pause stops a container's time, and unpause lets it go on", async () => {
   const id = await sleeper();
   await engine.containers.pause(id);
   assert.equal((await engine.containers.inspect(id)).State.Status, "paused");
-  await assert.rejects(engine.containers.pause(id), { message: `container ${id} is already paused` });
+  await assert.rejects(engine.containers.pause(id), { message: `Container ${id} is already paused` });
   await engine.containers.unpause(id);
   assert.equal((await engine.containers.inspect(id)).State.Status, "running");
   await forget(id);

@@ -34,6 +34,9 @@ import type {
   VolumeResource,
 } from "#api/docker/object-types.ts";
 import type { PodRuntime } from "#api/pod-runtime.ts";
+import type { Platform } from "#image/oci.ts";
+
+export type { Platform };
 
 /** docker's filter argument, parsed: key to the list of values. An unknown key is refused (`invalid`). */
 export type Filters = Readonly<Record<string, readonly string[]>>;
@@ -219,8 +222,11 @@ export interface ImagesApi {
     reference: string,
     options: { tag?: string; auth?: RegistryAuth; progress: ProgressSink; signal?: AbortSignal },
   ): Promise<void>;
-  load(tar: AsyncIterable<Uint8Array>, options: { progress: ProgressSink; quiet?: boolean }): Promise<void>;
-  save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>>;
+  load(
+    tar: AsyncIterable<Uint8Array>,
+    options: { progress: ProgressSink; quiet?: boolean; platform?: Platform },
+  ): Promise<void>;
+  save(references: readonly string[], options?: { platform?: Platform }): Promise<AsyncIterable<Uint8Array>>;
   /** From an archive, or from a URL, which is downloaded; without a scheme it is http. */
   import(
     source: AsyncIterable<Uint8Array> | string,
@@ -237,8 +243,9 @@ export interface ImagesApi {
   tag(ref: string, repository: string, tag?: string): Promise<void>;
   remove(ref: string, options?: { force?: boolean; noPrune?: boolean }): Promise<ImageDeleteEntry[]>;
   list(options?: { all?: boolean; filters?: Filters; sharedSize?: boolean }): Promise<ImageSummary[]>;
-  inspect(ref: string): Promise<ImageInspect>;
-  history(ref: string): Promise<ImageHistoryEntry[]>;
+  /** `not-found` for an image of another platform than the one asked for. */
+  inspect(ref: string, options?: { platform?: Platform }): Promise<ImageInspect>;
+  history(ref: string, options?: { platform?: Platform }): Promise<ImageHistoryEntry[]>;
   prune(filters?: Filters): Promise<{ deleted: ImageDeleteEntry[]; spaceReclaimed: number }>;
   search(term: string, options?: { limit?: number; filters?: Filters; auth?: RegistryAuth }): Promise<SearchResult[]>;
   /** Checks credentials against a registry (`POST /auth`). */

@@ -2,7 +2,6 @@ import type { EventMessage, EventType } from "#api/docker/object-types.ts";
 import { AsyncQueue } from "#base/async-queue.ts";
 import type { Clock } from "#base/clock.ts";
 import { Emitter } from "#base/emitter.ts";
-import { GantryError } from "#base/errors.ts";
 import type { EventsOptions, Filters } from "./engine.ts";
 import { asksForPods, matchesLabels } from "./filters.ts";
 
@@ -59,12 +58,9 @@ export class EventLog {
     this.#emitter.emit(event);
   }
 
-  /** Past events (with `since`), then live ones until `until` or the signal. Throws `invalid` for an unknown filter. */
+  /** Past events (with `since`), then live ones until `until` or the signal. As in docker, unknown filters do nothing. */
   subscribe(options: EventsOptions): AsyncIterable<EventMessage> {
     const filters = options.filters ?? {};
-    for (const key of Object.keys(filters)) {
-      if (!knownFilters.has(key)) throw new GantryError("invalid", `invalid filter '${key}'`);
-    }
     const showPods = asksForPods(filters) || (filters["container"] ?? []).length > 0;
     const queue = new AsyncQueue<EventMessage>(readerLimit);
     const until = options.until ?? Number.POSITIVE_INFINITY;
@@ -107,7 +103,7 @@ function matchesEvent(event: EventMessage, filters: Filters): boolean {
   const { ID: id, Attributes: attributes } = event.Actor;
   const name = attributes["name"];
   for (const [key, values] of Object.entries(filters)) {
-    if (values.length === 0) continue;
+    if (values.length === 0 || !knownFilters.has(key)) continue;
     const some = (test: (value: string) => boolean): boolean => values.some(test);
     switch (key) {
       case "type":

@@ -15,6 +15,7 @@ import { ExecSession } from "./exec-session.ts";
 import { linkEnvironment } from "./link-environment.ts";
 import type { Launcher } from "./launcher.ts";
 import type { Lifecycle } from "./lifecycle.ts";
+import { resolveUser } from "./passwd.ts";
 import { ProcessSession } from "./stream-session.ts";
 
 export interface ExecApiParts {
@@ -41,11 +42,13 @@ export class ExecApi {
     this.#parts = parts;
   }
 
-  create(container: Container, body: ExecCreateBody): string {
-    checkRunning(container);
+  /** `name` is what the user called the container. */
+  create(container: Container, body: ExecCreateBody, name = container.id): string {
+    checkRunning(container, name);
     expectCgroupMove();
     if ((body.Cmd ?? []).length === 0) throw new GantryError("invalid", "No exec command specified");
     parseDetachKeys(body.DetachKeys);
+    if (body.User) resolveUser(this.#parts.launcher.rootfs(container), body.User);
     for (const variable of body.Env ?? []) {
       if (variable === "" || variable.startsWith("="))
         throw new GantryError("invalid", `invalid environment variable: ${variable}`);
@@ -54,7 +57,7 @@ export class ExecApi {
     const session = new ExecSession(randomHex(32), container.id, body);
     this.#sessions.set(session.id, session);
     container.execs.set(session.id, session);
-    this.#parts.lifecycle.emit(container, `exec_create: ${(body.Cmd ?? []).join(" ")}`, { execID: session.id });
+    this.#parts.lifecycle.emit(container, `exec_create: ${eventCommand(body)}`, { execID: session.id });
     return session.id;
   }
 
@@ -87,10 +90,13 @@ export class ExecApi {
     checkRunning(container);
     const { body } = session;
     session.isStarted = true;
+    if (body.WorkingDir !== undefined && body.WorkingDir !== "" && !body.WorkingDir.startsWith("/")) {
+      session.ended(128, clock.now());
+      throw new GantryError("invalid", "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown");
+    }
     session.isRunning = true;
     const isAttached = !options.detach;
     const stdin = isAttached && body.AttachStdin === true;
-    const command = (body.Cmd ?? []).join(" ");
     try {
       const plan = execPlan(
         container,
@@ -103,7 +109,7 @@ export class ExecApi {
       );
       const handle = await runtime.exec(container.id, { ...plan, privileged: body.Privileged === true, stdin });
       session.began(handle);
-      lifecycle.emit(container, `exec_start: ${command}`, { execID: session.id });
+      lifecycle.emit(container, `exec_start: ${eventCommand(body)}`, { execID: session.id });
       const exited = handle.exited.then((code) => {
         session.ended(code, clock.now());
         lifecycle.emit(container, "exec_die", { execID: session.id, exitCode: String(code) });
@@ -132,11 +138,12 @@ export class ExecApi {
       const code = error instanceof GantryError ? (error.data["exitCode"] as number | undefined) : undefined;
       const words = code === undefined ? "" : execWords(errorMessage(error), body, code);
       // docker tells by these words that something is missing.
-      session.ended(words.includes("no such file or directory") ? 127 : (code ?? 126), clock.now());
+      session.ended(/no such file or directory|file not found/.test(words) ? 127 : (code ?? 126), clock.now());
       if (code === undefined) throw error;
+      const hint = words.endsWith(": is a directory") ? ": permission denied" : "";
       throw new GantryError(
         "invalid",
-        `OCI runtime exec failed: exec failed: unable to start container process: ${words}: unknown`,
+        `OCI runtime exec failed: exec failed: unable to start container process: ${words}: unknown${hint}`,
         { cause: error },
       );
     }
@@ -175,9 +182,16 @@ function withExit(session: ProcessSession, exited: Promise<void>): StreamSession
   };
 }
 
+/** The program, a space, its arguments. */
+function eventCommand({ Cmd: command }: ExecCreateBody): string {
+  const [program = "", ...rest] = command ?? [];
+  return `${program} ${rest.join(" ")}`;
+}
+
 function execWords(text: string, body: ExecCreateBody, code: number): string {
-  if (text.includes('exec: "')) return text;
   const program = body.Cmd?.[0] ?? "";
+  if (program === "") return 'exec: "": executable file not found in $PATH';
+  if (text.includes('exec: "')) return text;
   if (code === 127) {
     return program.includes("/")
       ? `exec: "${program}": stat ${program}: no such file or directory`
@@ -188,10 +202,10 @@ function execWords(text: string, body: ExecCreateBody, code: number): string {
   return code === 126 ? `exec: "${program}": permission denied` : text;
 }
 
-function checkRunning(container: Container): void {
+function checkRunning(container: Container, name = container.id): void {
   const { state, id } = container;
   if (state.Restarting)
     throw new GantryError("conflict", `Container ${id} is restarting, wait until the container is running`);
   if (!state.Running) throw new GantryError("conflict", `container ${id} is not running`);
-  if (state.Paused) throw new GantryError("conflict", `Container ${id} is paused, unpause the container before exec`);
+  if (state.Paused) throw new GantryError("conflict", `Container ${name} is paused, unpause the container before exec`);
 }

@@ -21,6 +21,12 @@ export function matchesLabels(
   });
 }
 
+/** Go's strconv.ParseBool; undefined for what it refuses. */
+export function goBoolean(text: string): boolean | undefined {
+  if (/^(1|t|T|true|TRUE|True)$/.test(text)) return true;
+  return /^(0|f|F|false|FALSE|False)$/.test(text) ? false : undefined;
+}
+
 /** docker's reading of a boolean filter. Throws when there is another value, or both. */
 export function booleanFilter(filters: Filters, key: string): boolean | undefined {
   const values = filters[key];

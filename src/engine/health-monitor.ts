@@ -5,7 +5,7 @@ import { errorMessage } from "#base/errors.ts";
 import type { TaskGroup } from "#base/task-group.ts";
 import type { Container } from "./container.ts";
 import { execPlan } from "./exec-plan.ts";
-import { parseTime, rfc3339 } from "./timestamps.ts";
+import { goDuration, parseTime, rfc3339 } from "./timestamps.ts";
 
 export interface HealthMonitorParts {
   clock: Clock;
@@ -120,7 +120,7 @@ async function runProbe(
     const isTimeout = (error as { code?: string }).code === "timeout";
     return {
       exitCode: -1,
-      output: isTimeout ? `Health check exceeded timeout (${timeoutMs / 1000}s)` : errorMessage(error),
+      output: isTimeout ? `Health check exceeded timeout (${goDuration(timeoutMs)})` : errorMessage(error),
     };
   }
 }

@@ -47,7 +47,7 @@ export function mergeConfig(user: ContainerConfig, image: ImageRuntimeConfig): C
     Image: user.Image ?? "",
     Volumes: nullIfEmpty({ ...image.Volumes, ...user.Volumes } as Record<string, Record<string, never>>),
     WorkingDir: user.WorkingDir || image.WorkingDir || "",
-    Entrypoint: entrypoint !== null && entrypoint.length === 0 && userEntrypoint === null ? null : entrypoint,
+    Entrypoint: entrypoint !== null && entrypoint.length === 0 ? null : entrypoint,
     ...(user.NetworkDisabled === true ? { NetworkDisabled: true } : {}),
     ...(user.MacAddress ? { MacAddress: user.MacAddress } : {}),
     OnBuild: null,

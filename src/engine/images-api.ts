@@ -9,6 +9,7 @@ import { importImage, targetName } from "#image/image-import.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { Image } from "#image/image-store.ts";
 import { createdSeconds, imageHistory, imageInspect, imageSummary, isDangling } from "#image/image-views.ts";
+import { requirePlatform } from "#image/platform.ts";
 import { familiarString, parseReference } from "#image/reference.ts";
 import { type UrlDownload, downloadUrl, openDownload } from "#image/url-download.ts";
 import type { ContainerStore } from "./container-store.ts";
@@ -78,8 +79,8 @@ export function createImagesApi(parts: ImagesApiParts): ImagesApi {
         events.emit("image", "load", image.id, { name: names[0] ?? image.id });
       }
     },
-    async save(references) {
-      const { saved, tar } = saveImages(images, references);
+    async save(references, { platform } = {}) {
+      const { saved, tar } = saveImages(images, references, platform);
       for (const image of saved) events.emit("image", "save", image.id, { name: nameOf(image) });
       return tar;
     },
@@ -96,7 +97,10 @@ export function createImagesApi(parts: ImagesApiParts): ImagesApi {
           ...(name === undefined ? {} : { tag: name }),
           now: () => parts.clock.now(),
         });
-        events.emit("image", "import", image.id, { name: image.id });
+        const labels = image.config.config?.Labels ?? {};
+        if (name !== undefined)
+          events.emit("image", "tag", image.id, { ...labels, name: familiarString(parseReference(name)) });
+        events.emit("image", "import", image.id, { ...labels, name: image.id });
         return image.id;
       } finally {
         await download?.close();
@@ -112,11 +116,15 @@ export function createImagesApi(parts: ImagesApiParts): ImagesApi {
       return removeImage(images, ref, { ...options, users });
     },
     list: async (options = {}) => listImages(options, parts),
-    async inspect(ref) {
-      return imageInspect(images, layers, images.resolve(ref));
+    async inspect(ref, { platform } = {}) {
+      const image = images.resolve(ref);
+      requirePlatform(image, ref, platform);
+      return imageInspect(images, layers, image);
     },
-    async history(ref) {
-      return imageHistory(images, layers, images.resolve(ref));
+    async history(ref, { platform } = {}) {
+      const image = images.resolve(ref);
+      requirePlatform(image, ref, platform);
+      return imageHistory(images, layers, image);
     },
     async prune(filters = {}) {
       checkFilters(filters, ["dangling", "label", "label!", "until"]);

@@ -6,8 +6,9 @@ import { mappedRoot } from "#base/id-mapping.ts";
 import { asFileOwner } from "#host/file-credentials.ts";
 import { canSetMountAttributes, mountOf } from "#host/mount.ts";
 import { capabilitySet } from "./capabilities.ts";
+import { goBoolean } from "./filters.ts";
 import type { Container, StoredMountPoint } from "./container.ts";
-import { parseTmpfs } from "./mount-spec.ts";
+import { parseTmpfs, tmpfsOptions } from "./mount-spec.ts";
 import { resolveUser } from "./passwd.ts";
 import { resolveInRoot } from "#host/rooted-path.ts";
 import type {
@@ -99,14 +100,21 @@ export function securityOptions(host: HostConfig): SecurityOptions {
   const out: SecurityOptions = { noNewPrivileges: false, seccomp: "default", systemPaths: false, apparmor: "" };
   for (const option of host.SecurityOpt ?? []) {
     const [, name = "", value = ""] = /^([^=:]+)(?:[=:]([\s\S]*))?$/.exec(option) ?? [];
-    if (name === "no-new-privileges") out.noNewPrivileges = value !== "false";
+    if (name === "no-new-privileges") {
+      const isOn = option === name ? true : goBoolean(value);
+      if (isOn === undefined) throw new GantryError("invalid", `invalid --security-opt 2: "${option}"`);
+      out.noNewPrivileges = isOn;
+    }
     if (name === "apparmor") out.apparmor = value;
     if (name === "systempaths" && value === "unconfined") out.systemPaths = true;
     if (name === "seccomp") {
       if (value === "unconfined") out.seccomp = "unconfined";
       else if (value !== "builtin" && value !== "default") {
         try {
-          out.seccomp = { profile: JSON.parse(value) as unknown };
+          const profile = JSON.parse(value) as { defaultAction?: string; syscalls?: unknown[] | null } | null;
+          // runc takes a profile without a default and without rules for none.
+          const isEmpty = !profile?.defaultAction && (profile?.syscalls ?? []).length === 0;
+          out.seccomp = isEmpty ? "unconfined" : { profile };
         } catch {
           throw new GantryError("invalid", `Decoding seccomp profile failed: ${value.slice(0, 80)}`);
         }
@@ -219,16 +227,13 @@ function mounts(input: LaunchPlanInput): PlannedMount[] {
   for (const point of points) {
     if (point.Type === "tmpfs") {
       const options = point.Spec?.TmpfsOptions;
-      const list = [
-        "noexec",
-        "nosuid",
-        "nodev",
+      const list = tmpfsOptions([
         ...(options?.SizeBytes ? [`size=${options.SizeBytes}`] : []),
         ...(options?.Mode ? [`mode=${options.Mode.toString(8)}`] : []),
         ...(options?.Options ?? []).map((pair) => pair.join("=")),
         ...(point.RW ? [] : ["ro"]),
-      ];
-      out.push({ type: "tmpfs", source: "tmpfs", destination: point.Destination, options: list });
+      ]);
+      out.push(tmpfsMount(rootfs, point.Destination, list));
       continue;
     }
     const isFlat = point.Spec?.BindOptions?.NonRecursive === true;
@@ -243,7 +248,7 @@ function mounts(input: LaunchPlanInput): PlannedMount[] {
     if (point.Type === "bind") checkPropagation(source, propagation);
     out.push({ type: "bind", source, destination: point.Destination, options });
   }
-  for (const { destination, options } of tmpfs) out.push({ type: "tmpfs", source: "tmpfs", destination, options });
+  for (const { destination, options } of tmpfs) out.push(tmpfsMount(rootfs, destination, options));
   if (host.ReadonlyRootfs !== true) makeWorkingFolder(rootfs, container);
   return out;
 }
@@ -271,6 +276,19 @@ function readOnlyOption({ Spec }: StoredMountPoint, source: string): "ro" | "rro
   if (options?.ReadOnlyForceRecursive === true)
     throw new GantryError("unsupported", "rro is not supported: kernel does not support mount_setattr (Linux 5.12)");
   return "ro";
+}
+
+/** A tmpfs has the mode of the folder that it covers, as runc makes it, unless one is asked for. */
+function tmpfsMount(rootfs: string, destination: string, options: readonly string[]): PlannedMount {
+  const isGiven = options.some((option) => option.startsWith("mode="));
+  const covered = isGiven ? undefined : statSync(resolveInRoot(rootfs, destination), { throwIfNoEntry: false });
+  const mode = covered?.isDirectory() === true ? covered.mode & 0o7777 : 0o755;
+  return {
+    type: "tmpfs",
+    source: "tmpfs",
+    destination,
+    options: isGiven ? [...options] : [...options, `mode=${mode.toString(8)}`],
+  };
 }
 
 /** docker makes the working directory when the image has none. */

@@ -2,19 +2,20 @@ import { readdirSync, statSync } from "node:fs";
 import { chown, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ContainerRuntimePort, NamespacePlan } from "#api/container-runtime.ts";
-import { GantryError } from "#base/errors.ts";
+import type { HostConfig } from "#api/docker/container-types.ts";
+import { errorMessage, GantryError } from "#base/errors.ts";
 import { type IdMapping, isSameMapping, mappedRoot } from "#base/id-mapping.ts";
 import { expectCgroupMove } from "#host/cgroup-moves.ts";
-import { writeFiles } from "#host/files.ts";
 import { mount, unmount } from "#host/mount.ts";
 import { unpinNamespace } from "#host/user-namespace.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { VolumeStore } from "#volume/volume-store.ts";
 import { appArmorProfile } from "./apparmor.ts";
-import type { Container } from "./container.ts";
+import type { Container, StoredMountPoint } from "./container.ts";
 import type { ContainerNetwork } from "./container-network.ts";
 import type { ContainerStore } from "./container-store.ts";
 import type { EngineDefaults } from "./engine-options.ts";
+import type { EventLog } from "./event-log.ts";
 import { launchPlan } from "./launch-plan.ts";
 import { runningLinks } from "./container-links.ts";
 import { linkEnvironment } from "./link-environment.ts";
@@ -42,6 +43,7 @@ export interface LauncherParts {
   volumes: VolumeStore;
   network: ContainerNetwork;
   sources: MountSources;
+  events: EventLog;
   /** The sandbox of a pod container; throws when it is not there. */
   sandbox: (sandboxId: string) => SandboxJoin;
 }
@@ -66,6 +68,8 @@ function isSameNamespace(left: string, right: string): boolean {
 export class Launcher {
   readonly #options: LauncherOptions;
   readonly #parts: LauncherParts;
+  /** Containers that hold their volumes: whoever starts takes them, whoever ends gives them back, once. */
+  readonly #withVolumes = new Set<string>();
 
   constructor(options: LauncherOptions, parts: LauncherParts) {
     this.#options = options;
@@ -79,12 +83,13 @@ export class Launcher {
 
   /** Root, volumes, namespaces, interface, process: all but letting it go. A failure leaves that to `takeDown`. */
   async bringUp(container: Container): Promise<{ pid: number }> {
-    const { images, network, runtime, sources, volumes } = this.#parts;
+    const { images, network, runtime, sources } = this.#parts;
     expectCgroupMove();
     const { record, hostConfig } = container;
     const sandboxId = record.Gantry.pod?.sandboxId;
     const snapshot = await images.snapshots.get(container.id);
     if (snapshot === undefined) throw new GantryError("internal", `the root file system of ${container.id} is missing`);
+    refuseDeviceRequests(hostConfig);
     const log = openingLogPlan(container, this.#options.defaults);
     const { OpenStdin, StdinOnce, Tty } = record.Config;
     runtime.expect({
@@ -95,10 +100,8 @@ export class Launcher {
       stdinOnce: StdinOnce === true,
     });
     const rootfs = await images.snapshots.mount(snapshot, { passing: hostConfig.AutoRemove === true });
-    for (const point of Object.values(record.MountPoints)) {
-      if (point.Type === "volume") await volumes.acquire(point.Name as string, container.id);
-      else if (point.Type === "bind") await makeBindSource(point);
-    }
+    for (const point of Object.values(record.MountPoints)) if (point.Type === "bind") await makeBindSource(point);
+    await this.#takeVolumes(container);
     const join = sandboxId === undefined ? await this.#join(container) : this.#joinSandbox(container, sandboxId);
     const shared = hostConfig.NetworkMode?.startsWith("container:")
       ? this.#parts.store.resolve(hostConfig.NetworkMode.slice("container:".length)).record
@@ -108,11 +111,7 @@ export class Launcher {
       record.HostsPath = shared.HostsPath;
       record.ResolvConfPath = shared.ResolvConfPath;
     } else if (sandboxId === undefined) {
-      await writeFiles([
-        { path: record.HostnamePath, text: `${record.Config.Hostname}\n` },
-        { path: record.HostsPath, text: "" },
-        { path: record.ResolvConfPath, text: network.resolvConf(container) },
-      ]);
+      await network.writeFirst(container);
       await this.#own(container, record.HostnamePath, record.HostsPath, record.ResolvConfPath);
     }
     record.AppArmorProfile = appArmorProfile(hostConfig, sandboxId !== undefined);
@@ -157,6 +156,34 @@ export class Launcher {
     await Promise.all(paths.map((path) => chown(path, uid, gid)));
   }
 
+  async #takeVolumes(container: Container): Promise<void> {
+    await this.adoptVolumes(container);
+    for (const { Destination, Name, Propagation, RW } of volumePoints(container)) {
+      this.#parts.events.emit("volume", "mount", Name, {
+        driver: "local",
+        container: container.id,
+        destination: Destination,
+        "read/write": String(RW),
+        propagation: Propagation,
+      });
+    }
+  }
+
+  /** Marks the volumes of a container that lives on as used by it. */
+  async adoptVolumes(container: Container): Promise<void> {
+    for (const { Name } of volumePoints(container)) await this.#parts.volumes.acquire(Name, container.id);
+    this.#withVolumes.add(container.id);
+  }
+
+  async #releaseVolumes(container: Container): Promise<void> {
+    const { events, volumes } = this.#parts;
+    const hadThem = this.#withVolumes.delete(container.id);
+    for (const { Name } of volumePoints(container)) {
+      await volumes.release(Name, container.id);
+      if (hadThem) events.emit("volume", "unmount", Name, { driver: "local", container: container.id });
+    }
+  }
+
   #joinSandbox(container: Container, sandboxId: string): SandboxJoin {
     const sandbox = this.#parts.sandbox(sandboxId);
     const own = container.record.Gantry.pod?.pidNamespace;
@@ -173,7 +200,15 @@ export class Launcher {
 
   async #connect(container: Container, mode: string | undefined): Promise<void> {
     const { network } = this.#parts;
-    await network.connectAll(container);
+    try {
+      await network.connectAll(container);
+    } catch (error) {
+      if (!(error instanceof GantryError)) throw error;
+      throw new GantryError(error.code, `failed to set up container networking: ${errorMessage(error)}`, {
+        cause: error,
+        data: error.data,
+      });
+    }
     if (mode?.startsWith("container:")) return;
     network.writeHosts(container);
   }
@@ -188,7 +223,7 @@ export class Launcher {
       if (!other.isRunning)
         throw new GantryError(
           "conflict",
-          `cannot join ${what.toUpperCase()} namespace of a non running container: container ${other.id} is not running`,
+          `failed to join ${what.toUpperCase()} namespace: container ${other.id} is not running`,
         );
       if (what === "ipc" && other.hostConfig.IpcMode !== "shareable") {
         throw new GantryError(
@@ -286,7 +321,7 @@ export class Launcher {
 
   /** Takes the process's surroundings away. Safe to repeat, and for what was never there. */
   async takeDown(container: Container): Promise<void> {
-    const { images, network, runtime, sources, volumes } = this.#parts;
+    const { images, network, runtime, sources } = this.#parts;
     const isPod = container.isPod;
     for (const exec of container.execs.values()) exec.containerEnded();
     await Promise.all([runtime.delete(container.id), isPod ? undefined : network.release(container)]);
@@ -294,14 +329,33 @@ export class Launcher {
     await images.snapshots.unmountLater(container.id);
     sources.release(container);
     if (container.hostConfig.IpcMode === "shareable") while (unmount(this.#shmPath(container.id))) continue;
-    for (const point of Object.values(container.record.MountPoints)) {
-      if (point.Type === "volume") await volumes.release(point.Name as string, container.id);
-    }
+    await this.#releaseVolumes(container);
   }
 }
 
 function cgroupNamespace({ hostConfig }: Container): NamespacePlan["cgroup"] {
   return hostConfig.CgroupnsMode === "private" ? { kind: "new" } : { kind: "host" };
+}
+
+/** `--gpus` and devices by CDI names: there is nothing that could inject them. */
+function refuseDeviceRequests({ DeviceRequests: requests }: HostConfig): void {
+  const cdi = (requests ?? []).filter(({ Driver }) => Driver === "cdi").flatMap(({ DeviceIDs }) => DeviceIDs ?? []);
+  if (cdi.length > 0) {
+    throw new GantryError("internal", `CDI device injection failed: unresolvable CDI devices ${cdi.join(", ")}`);
+  }
+  for (const { Capabilities, Driver } of requests ?? []) {
+    const wanted = (Capabilities ?? []).map((list) => `[${list.join(" ")}]`).join(" ");
+    throw new GantryError(
+      "internal",
+      `could not select device driver "${Driver ?? ""}" with capabilities: [${wanted}]`,
+    );
+  }
+}
+
+function volumePoints(container: Container): (StoredMountPoint & { Name: string })[] {
+  return Object.values(container.record.MountPoints).flatMap((point) =>
+    point.Type === "volume" && point.Name !== undefined ? [{ ...point, Name: point.Name }] : [],
+  );
 }
 
 async function makeBindSource(point: { Source: string; Spec?: unknown }): Promise<void> {

@@ -4,13 +4,13 @@ import type { Clock } from "#base/clock.ts";
 import { errorMessage, GantryError, hasCode } from "#base/errors.ts";
 import { KeyedLock } from "#base/keyed-lock.ts";
 import type { Logger } from "#base/log.ts";
+import { parseSignal } from "#base/signal.ts";
 import type { TaskGroup } from "#base/task-group.ts";
 import type { ImageService } from "#image/image-service.ts";
 import type { VolumeStore } from "#volume/volume-store.ts";
 import { containerAttributes } from "./container-attributes.ts";
 import type { Container, ContainerChange } from "./container.ts";
 import type { ContainerStore } from "./container-store.ts";
-import { parseSignal } from "./create-validation.ts";
 import type { EventLog } from "./event-log.ts";
 import { HealthMonitor } from "./health-monitor.ts";
 import type { Launcher } from "./launcher.ts";
@@ -328,6 +328,8 @@ export class Lifecycle {
 
   async kill(container: Container, signalText: string | undefined): Promise<void> {
     const signal = parseSignal(signalText || "SIGKILL");
+    if (signal < 1 || signal > 64)
+      throw new GantryError("invalid", `the linux daemon does not support signal ${signal}`);
     await this.#settled(container);
     if (!container.state.Running) {
       throw new GantryError(
@@ -365,7 +367,7 @@ export class Lifecycle {
     await this.lock.run(container.id, async () => {
       const { state, id, record } = container;
       if (!state.Running) throw new GantryError("conflict", `container ${id} is not running`);
-      if (state.Paused) throw new GantryError("conflict", `container ${id} is already paused`);
+      if (state.Paused) throw new GantryError("conflict", `Container ${id} is already paused`);
       if (state.Restarting)
         throw new GantryError("conflict", `Container ${id} is restarting, wait until the container is running`);
       if (options.forCommit) {
@@ -384,7 +386,7 @@ export class Lifecycle {
   async unpause(container: Container): Promise<void> {
     await this.lock.run(container.id, async () => {
       const { state, id, record } = container;
-      if (!state.Paused) throw new GantryError("conflict", `Container ${id} is not paused`);
+      if (!state.Paused) throw new GantryError("internal", `Container ${id} is not paused`);
       await this.#parts.runtime.resume(id);
       state.Paused = false;
       delete record.Gantry.pausedForCommit;
@@ -395,18 +397,20 @@ export class Lifecycle {
 
   // ---- remove
 
+  /** `name` is what the user called it. */
   async remove(
     container: Container,
-    options: { force?: boolean | undefined; volumes?: boolean | undefined } = {},
+    options: { force?: boolean | undefined; volumes?: boolean | undefined; name?: string | undefined } = {},
   ): Promise<void> {
     const { id, state } = container;
+    const { name = container.name } = options;
     await this.#settled(container);
-    if (container.isRemoving) throw new GantryError("conflict", `removal of container ${id} is already in progress`);
+    if (container.isRemoving) throw new GantryError("conflict", `removal of container ${name} is already in progress`);
     if (state.Running && options.force !== true) {
       const hint = state.Paused
         ? "container is paused and must be unpaused first"
         : `container is ${state.Status}: stop the container before removing or force remove`;
-      throw new GantryError("conflict", `cannot remove container "/${container.name}": ${hint}`);
+      throw new GantryError("conflict", `cannot remove container ${JSON.stringify(name)}: ${hint}`);
     }
     if (state.Running) {
       await this.#markStopped(container);

@@ -12,12 +12,17 @@ const namesOf: Readonly<Record<string, readonly string[] | undefined>> = {
 
 export type LogOptions = Readonly<Record<string, string>>;
 
+/** True for a driver of ours. */
+export function isLogDriver(name: string): boolean {
+  return Object.hasOwn(namesOf, name);
+}
+
 /**
  * What dockerd looks at when a container is made, or when it starts itself: the driver, and the names of its options,
  * not their values (moby, daemon/logger/factory.go). Throws `invalid`.
  */
 export function checkLogOptions(driver: string, options: LogOptions): void {
-  if (!Object.hasOwn(namesOf, driver)) throw invalid(`logger: no log driver named '${driver}' is registered`);
+  if (!isLogDriver(driver)) throw invalid(`logger: no log driver named '${driver}' is registered`);
   const names = namesOf[driver];
   if (names === undefined) return;
   const { mode = "" } = options;

@@ -132,7 +132,9 @@ export class MountSources {
       };
       const why = words[errnoOf(cause) ?? ""];
       if (why === undefined) throw cause;
-      throw new GantryError("not-found", `cannot access path ${join(base, part)}: ${why}`, { cause });
+      throw new GantryError("not-found", `cannot access path ${join(base, part)}: lstat ${join(base, part)}: ${why}`, {
+        cause,
+      });
     }
     const target = join(this.#pins, name);
     try {

@@ -75,10 +75,10 @@ export function parseBind(spec: string, volumeDriver: string): WantedMount {
     seen.add(kind);
     if (option === "ro") rw = false;
     else if (propagations.has(option)) {
-      if (!isBind) throw invalid(`invalid mode: ${mode}`);
+      if (!isBind) throw refused('invalid mount config for type "volume": field BindOptions must not be specified');
       propagation = option;
     } else if (option === "nocopy") {
-      if (isBind) throw invalid(`invalid mode: ${mode}`);
+      if (isBind) throw refused('invalid mount config for type "bind": field VolumeOptions must not be specified');
       noCopy = true;
     } else if (!["rw", "z", "Z", "consistent", "cached", "delegated"].includes(option)) {
       throw invalid(`invalid mode: ${mode}`);
@@ -107,8 +107,7 @@ export function parseMount(mount: MountSpec): WantedMount {
   const type = mount.Type;
   const refuse = (why: string): GantryError => invalid(`invalid mount config for type "${type ?? ""}": ${why}`);
   if (type === undefined || !["bind", "volume", "tmpfs", "image"].includes(type)) {
-    if (type === "npipe" || type === "cluster") throw refuse(`mount type "${type}" is not supported here`);
-    throw invalid(`mount type unknown`);
+    throw refuse("mount type unknown");
   }
   const target = mount.Target ?? "";
   if (target === "") throw refuse("field Target must not be empty");
@@ -179,18 +178,19 @@ export function parseMount(mount: MountSpec): WantedMount {
   extra("ImageOptions", mount.ImageOptions);
   if (source !== "") throw refuse("field Source must not be specified");
   const tmpfs = mount.TmpfsOptions;
-  const tmpfsOptions = [
+  const options = [
     ...(tmpfs?.SizeBytes ? [`size=${tmpfs.SizeBytes}`] : []),
     ...(tmpfs?.Mode ? [`mode=${tmpfs.Mode.toString(8)}`] : []),
     ...(tmpfs?.Options ?? []).map((pair) => pair.join("=")),
   ];
-  return { Type: "tmpfs", Source: "", ...common, Propagation: "", tmpfsOptions };
+  return { Type: "tmpfs", Source: "", ...common, Propagation: "", tmpfsOptions: options };
 }
 
 /** `--tmpfs /run:rw,size=64m`. */
 export function parseTmpfs(tmpfs: HostConfig["Tmpfs"]): { destination: string; options: string[] }[] {
   return Object.entries(tmpfs ?? {}).map(([target, options]) => {
     if (!target.startsWith("/")) throw invalid(`invalid mount path: '${target}' mount path must be absolute`);
+    if (cleanTarget(target) === "/") throw invalid("invalid specification: destination can't be '/'");
     const list = options.split(",").filter((option) => option !== "");
     for (const option of list) {
       if (
@@ -201,8 +201,20 @@ export function parseTmpfs(tmpfs: HostConfig["Tmpfs"]): { destination: string; o
         throw invalid(`invalid tmpfs option ["${option}"]`);
       }
     }
-    return { destination: cleanTarget(target), options: ["noexec", "nosuid", "nodev", ...list] };
+    return { destination: cleanTarget(target), options: tmpfsOptions(list) };
   });
+}
+
+/** What a tmpfs is mounted with: docker's cautious defaults, of which `exec`, `suid` and `dev` each lift one. */
+export function tmpfsOptions(wanted: readonly string[]): string[] {
+  const merged = new Map<string, string>();
+  for (const option of ["noexec", "nosuid", "nodev", ...wanted]) {
+    // The last word on a thing counts: `noexec,exec`, `ro,rw`, `size=1m,size=2m`.
+    const thing = option === "ro" ? "rw" : option.split("=", 1)[0]?.replace(/^no(?=exec|suid|dev|atime|diratime)/, "");
+    merged.delete(thing as string);
+    merged.set(thing as string, option);
+  }
+  return [...merged.values()];
 }
 
 /** `--volumes-from container[:ro]`. */

@@ -6,7 +6,8 @@ import type { Container } from "./container.ts";
 import type { ContainerNetwork } from "./container-network.ts";
 import type { ContainerStore } from "./container-store.ts";
 import type { Filters, NetworksApi } from "./engine.ts";
-import { booleanFilter, checkFilters, matchesLabels, matchesName, matchesPruneLabels, untilFilter } from "./filters.ts";
+import { checkFilters, matchesLabels, matchesName, matchesPruneLabels, untilFilter } from "./filters.ts";
+import type { EventLog } from "./event-log.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { parseTime } from "./timestamps.ts";
 
@@ -16,6 +17,7 @@ export interface NetworksApiParts {
   store: ContainerStore;
   lifecycle: Lifecycle;
   clock: Clock;
+  events: EventLog;
 }
 
 const builtin = new Set(["bridge", "host", "none"]);
@@ -64,7 +66,7 @@ export function createNetworksApi(parts: NetworksApiParts): NetworksApi {
         const stale = Object.entries(resource.Containers).find(
           ([id, { Name }]) => id.startsWith(containerRef) || Name === containerRef,
         );
-        if (stale === undefined) throw error;
+        if (stale === undefined) throw new GantryError("not-found", `endpoint ${containerRef} not found`);
         await networks.disconnect(resource.Id, stale[0]);
         return;
       }
@@ -72,12 +74,12 @@ export function createNetworksApi(parts: NetworksApiParts): NetworksApi {
         if (resource.Name === "host")
           throw new GantryError(
             "invalid",
-            "container cannot be disconnected from host network or connected to host network",
+            "cannot disconnect container from host network - container was created in host network mode",
           );
         if (!(resource.Name in container.record.NetworkSettings.Networks)) {
           throw new GantryError(
             "forbidden",
-            `container ${container.id} is not connected to the network ${resource.Name}`,
+            `container ${container.id} is not connected to ${container.isRunning ? "" : "the "}network ${resource.Name}`,
           );
         }
         await network.disconnectOne(container, { id: resource.Id, name: resource.Name });
@@ -94,6 +96,7 @@ export function createNetworksApi(parts: NetworksApiParts): NetworksApi {
           matchesPruneLabels(resource.Labels, filters) &&
           (until === undefined || parseTime(resource.Created) < until),
       );
+      parts.events.emit("network", "prune", "", { reclaimed: "0" });
       return { deleted, spaceReclaimed: 0 };
     },
   };
@@ -101,17 +104,18 @@ export function createNetworksApi(parts: NetworksApiParts): NetworksApi {
 
 function checkConnectable(container: Container, resource: NetworkResource): void {
   const mode = container.hostConfig.NetworkMode ?? "bridge";
-  if (mode === "host" || resource.Name === "host") {
-    throw new GantryError("invalid", "container cannot be disconnected from host network or connected to host network");
-  }
-  if (mode.startsWith("container:"))
+  if (resource.Name === "host") {
     throw new GantryError(
       "invalid",
-      "container sharing network namespace with another container or host cannot be connected to any other network",
+      "cannot connect container to host network - container must be created in host network mode",
     );
-  if (mode === "none" && container.isRunning)
+  }
+  if (mode === "host") throw sharedNetwork();
+  if (mode.startsWith("container:")) throw sharedNetwork();
+  const connected = Object.keys(container.record.NetworkSettings.Networks);
+  if (connected.includes("none") || (resource.Name === "none" && connected.length > 0))
     throw new GantryError(
-      "forbidden",
+      "invalid",
       "container cannot be connected to multiple networks with one of the networks in private (none) mode",
     );
   if (container.isRemoving || container.state.Dead) {
@@ -122,9 +126,23 @@ function checkConnectable(container: Container, resource: NetworkResource): void
   }
 }
 
+function sharedNetwork(): GantryError {
+  return new GantryError(
+    "invalid",
+    "container sharing network namespace with another container or host cannot be connected to any other network",
+  );
+}
+
+function danglingValue(text: string): boolean {
+  if (text === "true" || text === "1") return true;
+  if (text === "false" || text === "0") return false;
+  throw new GantryError("invalid", `invalid value for filter 'dangling', must be "true" (or "1"), or "false" (or "0")`);
+}
+
 function networkFilter(filters: Filters, isReferred: (name: string) => boolean): (network: NetworkResource) => boolean {
   checkFilters(filters, ["dangling", "driver", "id", "label", "name", "scope", "type"]);
-  const dangling = booleanFilter(filters, "dangling");
+  const [danglingText] = filters["dangling"] ?? [];
+  const dangling = danglingText === undefined ? undefined : danglingValue(danglingText);
   const values = (key: string): readonly string[] => filters[key] ?? [];
   for (const type of values("type")) {
     if (type !== "custom" && type !== "builtin") throw new GantryError("invalid", `invalid filter: 'type'='${type}'`);

@@ -46,11 +46,11 @@ export function resolveUser(
   const uid = Number(entry?.[2] ?? wanted);
   if (uid > 2 ** 31 - 1) throw new GantryError("invalid", "uids and gids must be in range 0-2147483647");
   let gid = Number(entry?.[3] ?? 0);
-  const groupId = (name: string): number => {
+  const groupId = (name: string, unable = "unable"): number => {
     const found = groups.find((fields) => fields[0] === name);
     if (found !== undefined) return Number(found[2]);
     if (isNumber(name)) return Number(name);
-    throw new GantryError("invalid", `unable to find group ${name}: no matching entries in group file`);
+    throw new GantryError("invalid", `${unable} to find group ${name}: no matching entries in group file`);
   };
   const additional = new Set<number>();
   if (groupPart !== undefined && groupPart !== "") {
@@ -60,7 +60,7 @@ export function resolveUser(
       if ((fields[3] ?? "").split(",").includes(entry[0] as string)) additional.add(Number(fields[2]));
     }
   }
-  for (const name of groupAdd) additional.add(groupId(name));
+  for (const name of groupAdd) additional.add(groupId(name, "Unable"));
   // The own group is among them, else a file that refuses it would let the process pass (CVE-2022-36109).
-  return { uid, gid, additionalGids: [...new Set([gid, ...additional])], home: entry?.[5] || "/" };
+  return { uid, gid, additionalGids: [gid, ...additional], home: entry?.[5] || "/" };
 }

@@ -173,7 +173,7 @@ export class Sandboxes {
       : formatHosts([...own, ...aliases]);
     const { servers, searches, options } = config.dns;
     const isEmpty = servers.length + searches.length + options.length === 0;
-    const resolv = formatResolvConf(isEmpty ? hostResolvConf() : { servers, searches, options });
+    const resolv = formatResolvConf(isEmpty ? hostResolvConf().conf : { servers, searches, options });
     await Promise.all([
       writeFile(join(folder, "hosts"), hosts),
       writeFile(join(folder, "hostname"), `${name}\n`),

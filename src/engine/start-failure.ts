@@ -1,4 +1,5 @@
 import { errorMessage, GantryError } from "#base/errors.ts";
+import { runtimeWords } from "./runtime-words.ts";
 
 export interface LaunchFailure {
   error: GantryError;
@@ -7,7 +8,7 @@ export interface LaunchFailure {
 }
 
 const createPrefix =
-  "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: ";
+  "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: ";
 
 /**
  * A start that failed, in docker's words: the runtime's complaints come with the sentence that the docker CLI
@@ -20,18 +21,11 @@ export function launchFailure(error: unknown, program: string): LaunchFailure {
     const own = error instanceof GantryError ? error : new GantryError("internal", text, { cause: error });
     return { error: own, message: text, exitCode: 128 };
   }
-  const message = `${createPrefix}${runtimeWords(text, exitCode, program)}: unknown`;
+  const { hint = "", isEarly, text: words } = runtimeWords(text, exitCode, program);
+  const process = isEarly === true ? "" : "unable to start container process: ";
+  // runc's init says it, which is about to become the program.
+  const during = words.startsWith('exec: "') ? "error during container init: " : "";
+  const message = `${createPrefix}${process}${during}${words}: unknown${hint}`;
   const code = exitCode === 126 || exitCode === 127 ? "invalid" : "internal";
   return { error: new GantryError(code, message, { cause: error, data: { exitCode } }), message, exitCode };
-}
-
-/** crun and runc say the same in different words: docker's users know runc's. */
-function runtimeWords(text: string, exitCode: number, program: string): string {
-  if (text.startsWith("exec: ") || text.includes('exec: "')) return text;
-  if (exitCode === 127) {
-    return program.includes("/")
-      ? `exec: "${program}": stat ${program}: no such file or directory`
-      : `exec: "${program}": executable file not found in $PATH`;
-  }
-  return exitCode === 126 ? `exec: "${program}": permission denied` : text;
 }

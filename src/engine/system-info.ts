@@ -45,6 +45,11 @@ function overlayParameter(name: string): string {
   return String(existsSync(path) && readFileSync(path, "latin1").trim() === "Y");
 }
 
+/** Of cgroup v1, as dockerd asks for it. */
+function hasMemoryFile(name: string): boolean {
+  return existsSync(`/sys/fs/cgroup/memory/${name}`);
+}
+
 async function engineId(root: string): Promise<string> {
   const path = join(root, "engine-id.json");
   const known = await readJson<{ id: string }>(path).catch(() => undefined);
@@ -94,6 +99,8 @@ export async function systemInfo(
       Log: ["json-file", "local", "none"],
     },
     ...limits,
+    KernelMemory: hasMemoryFile("memory.kmem.limit_in_bytes"),
+    KernelMemoryTCP: hasMemoryFile("memory.kmem.tcp.limit_in_bytes"),
     IPv4Forwarding: forwarding,
     Debug: defaults.debug,
     NFd: 0,
@@ -123,7 +130,7 @@ export async function systemInfo(
         ),
         "docker.io": { Name: "docker.io", Mirrors: defaults.registryMirrors, Secure: true, Official: true },
       },
-      Mirrors: defaults.registryMirrors,
+      Mirrors: defaults.registryMirrors.length === 0 ? null : defaults.registryMirrors,
     },
     NCPU: availableParallelism(),
     MemTotal: totalmem(),
@@ -159,7 +166,6 @@ export async function systemInfo(
       ...(options.remap === undefined ? [] : ["name=userns"]),
       ...(existsSync("/proc/self/ns/cgroup") ? ["name=cgroupns"] : []),
     ],
-    ProductLicense: "",
     CDISpecDirs: [],
     ...(defaults.addressPools.length === 0
       ? {}

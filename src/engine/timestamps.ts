@@ -33,6 +33,18 @@ export function humanDuration(ms: number): string {
   return `${Math.trunc(ms / 3_600_000 / 24 / 365)} years`;
 }
 
+/** A duration as Go prints it (time.Duration.String): `300ms`, `1.5s`, `1m0s`, `2h0m30s`. */
+export function goDuration(ms: number): string {
+  if (ms === 0) return "0s";
+  if (ms < 1) return `${ms * 1000}µs`;
+  if (ms < 1000) return `${ms}ms`;
+  const hours = Math.trunc(ms / 3_600_000);
+  const minutes = Math.trunc(ms / 60_000) % 60;
+  const seconds = `${(ms % 60_000) / 1000}s`;
+  if (hours > 0) return `${hours}h${minutes}m${seconds}`;
+  return minutes > 0 ? `${minutes}m${seconds}` : seconds;
+}
+
 /** Go's units of a duration (time.ParseDuration), in milliseconds. */
 const durationUnits: Readonly<Record<string, number>> = {
   h: 3_600_000,

@@ -6,7 +6,8 @@ import { decompress, decompressed } from "./decompress.ts";
 import { asDigest, hexOf } from "./digest.ts";
 import { enterManifest } from "./image-entry.ts";
 import type { Image, ImageStore } from "./image-store.ts";
-import { type Compression, type Descriptor, type Manifest, hostPlatform, mediaTypes } from "./oci.ts";
+import { type Compression, type Descriptor, type Manifest, type Platform, hostPlatform, mediaTypes } from "./oci.ts";
+import { fitsPlatform } from "./platform.ts";
 import { parseImageConfig, parseManifest, parseManifestOrIndex } from "./oci-parse.ts";
 import { canonicalString, familiarString, parseReference, withDefaultTag } from "./reference.ts";
 
@@ -21,6 +22,7 @@ interface LoadParts {
   spool: ArchiveSpool;
   progress: (message: ProgressMessage) => void;
   quiet: boolean;
+  platform: Platform | undefined;
 }
 
 /** Compressed layers that other engines know, too; others are kept plain. */
@@ -55,11 +57,17 @@ async function storeLayer(parts: LoadParts, file: SpooledFile): Promise<Descript
 export async function loadImages(
   images: ImageStore,
   tar: AsyncIterable<Uint8Array>,
-  options: { progress: (message: ProgressMessage) => void; quiet?: boolean },
+  options: { progress: (message: ProgressMessage) => void; quiet?: boolean; platform?: Platform },
 ): Promise<LoadedImage[]> {
   return images.making(async () => {
     const spool = new ArchiveSpool(images.content.scratch());
-    const parts: LoadParts = { images, spool, progress: options.progress, quiet: options.quiet ?? false };
+    const parts: LoadParts = {
+      images,
+      spool,
+      progress: options.progress,
+      quiet: options.quiet ?? false,
+      platform: options.platform,
+    };
     try {
       await spool.fill(decompressed(tar));
       if (spool.get("manifest.json") !== undefined) return await loadDocker(parts);
@@ -103,6 +111,8 @@ async function loadDocker(parts: LoadParts): Promise<LoadedImage[]> {
     const configFile = spool.require(entry.Config);
     const bytes = spool.read(configFile);
     const config = parseImageConfig(bytes);
+    // As in docker, what is for another platform is passed over.
+    if (parts.platform !== undefined && !fitsPlatform(config, parts.platform)) continue;
     if (config.rootfs.diff_ids.length !== entry.Layers.length)
       throw new GantryError(
         "invalid",
@@ -128,6 +138,8 @@ async function loadDocker(parts: LoadParts): Promise<LoadedImage[]> {
     const names = entry.RepoTags ?? [];
     out.push(await enter(parts, manifest, config.rootfs.diff_ids, layers, names));
   }
+  // dockerd ends with a list of what has no name, also when it is empty.
+  if (out.length === 0) parts.progress({ stream: "" });
   return out;
 }
 
@@ -170,12 +182,13 @@ async function loadLayout(parts: LoadParts): Promise<LoadedImage[]> {
   const parsed = parseManifestOrIndex(spool.read(spool.require("index.json")));
   if (!("index" in parsed)) throw new GantryError("invalid", "invalid archive: index.json is not an index");
   for (const descriptor of parsed.index.manifests) {
-    const chosen = choosePlatform(spool, descriptor);
+    const chosen = choosePlatform(spool, descriptor, parts.platform ?? hostPlatform());
     if (chosen === undefined) continue;
     const file = blobOf(spool, chosen);
     const manifest = parseManifest(spool.read(file));
     const configFile = blobOf(spool, manifest.config);
     const config = parseImageConfig(spool.read(configFile));
+    if (parts.platform !== undefined && !fitsPlatform(config, parts.platform)) continue;
     await Promise.all([adopt(parts, file), adopt(parts, configFile)]);
     await Promise.all(manifest.layers.map((layer) => adopt(parts, blobOf(spool, layer))));
     const { annotations = {} } = descriptor;
@@ -194,11 +207,11 @@ async function loadLayout(parts: LoadParts): Promise<LoadedImage[]> {
   return out;
 }
 
-/** The manifest for this machine where the descriptor names an index. */
-function choosePlatform(spool: ArchiveSpool, descriptor: Descriptor): Descriptor | undefined {
+/** The manifest for a platform where the descriptor names an index. */
+function choosePlatform(spool: ArchiveSpool, descriptor: Descriptor, wanted: Platform): Descriptor | undefined {
   const parsed = parseManifestOrIndex(spool.read(blobOf(spool, descriptor)));
   if ("manifest" in parsed) return descriptor;
-  const { os, architecture } = hostPlatform();
+  const { os, architecture } = wanted;
   return parsed.index.manifests.find(
     ({ platform }) => platform === undefined || (platform.os === os && platform.architecture === architecture),
   );

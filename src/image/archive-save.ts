@@ -1,7 +1,8 @@
 import { GantryError } from "#base/errors.ts";
 import { asDigest, hexOf } from "./digest.ts";
 import type { Image, ImageStore } from "./image-store.ts";
-import { type Descriptor, type ImageIndex, mediaTypes } from "./oci.ts";
+import { type Descriptor, type ImageIndex, mediaTypes, type Platform } from "./oci.ts";
+import { fitsPlatform, formatPlatform } from "./platform.ts";
 import { familiarString, parseReference, repositoryOf } from "./reference.ts";
 import { encodeHeader, padding } from "./tar-header.ts";
 import { encodeEntry, endOfArchive, tarEntry } from "./tar-writer.ts";
@@ -37,6 +38,8 @@ function select(images: ImageStore, references: readonly string[]): Selected[] {
         image,
         image.tags.find((tag) => named?.tag !== undefined && tag === `${repositoryOf(named)}:${named.tag}`),
       );
+    else if (named?.tag !== undefined)
+      throw new GantryError("not-found", "reference does not exist", { data: { image: text } });
     else throw new GantryError("not-found", `No such image: ${text}`, { data: { image: text } });
   }
   return [...out.values()];
@@ -60,9 +63,30 @@ const json = (name: string, value: unknown): Buffer =>
 export function saveImages(
   images: ImageStore,
   references: readonly string[],
+  platform?: Platform,
 ): { saved: Image[]; tar: AsyncGenerator<Buffer> } {
   const selected = select(images, references);
+  if (platform !== undefined && selected.some(({ image }) => !fitsPlatform(image.config, platform))) {
+    throw new GantryError("internal", `no suitable export target found for platform ${formatPlatform(platform)}`);
+  }
   return { saved: selected.map(({ image }) => image), tar: write(images, selected) };
+}
+
+/** By repository and tag the last layer, as docker wrote it before 1.10 and still does. */
+function oldNames(selected: readonly Selected[]): Record<string, Record<string, string>> {
+  const out: Record<string, Record<string, string>> = {};
+  for (const { image, tags } of selected) {
+    for (const tag of tags) {
+      const name = familiarString(parseReference(tag));
+      const colon = name.lastIndexOf(":");
+      const last = image.layers.at(-1)?.digest ?? "";
+      out[name.slice(0, colon)] = {
+        ...out[name.slice(0, colon)],
+        [name.slice(colon + 1)]: last.replace(/^sha256:/, ""),
+      };
+    }
+  }
+  return out;
 }
 
 async function* write(images: ImageStore, selected: readonly Selected[]): AsyncGenerator<Buffer> {
@@ -113,6 +137,7 @@ async function* write(images: ImageStore, selected: readonly Selected[]): AsyncG
       json("index.json", index),
       json("manifest.json", manifest),
       json("oci-layout", { imageLayoutVersion: "1.0.0" }),
+      ...(selected.some(({ tags }) => tags.length > 0) ? [json("repositories", oldNames(selected))] : []),
       endOfArchive(),
     ]);
   } finally {

@@ -1,4 +1,5 @@
 import { GantryError } from "#base/errors.ts";
+import { parseSignal } from "#base/signal.ts";
 import type { ImageRuntimeConfig } from "./oci.ts";
 
 const bad = (message: string): GantryError => new GantryError("invalid", message);
@@ -88,7 +89,7 @@ function healthcheck(text: string, shell: readonly string[]): NonNullable<ImageR
     else if (name === "start-period") out.StartPeriod = duration(value);
     else if (name === "start-interval") out.StartInterval = duration(value);
     else if (name === "retries") out.Retries = Number(value);
-    else throw bad(`Unknown flag: ${name}`);
+    else throw bad(`unknown flag: --${name}`);
   }
   if (/^none$/i.test(rest)) return { Test: ["NONE"] };
   const match = /^cmd\s+([\s\S]+)$/i.exec(rest);
@@ -118,9 +119,24 @@ const setEnv = (env: readonly string[], name: string, value: string): string[] =
   return at < 0 ? [...env, `${name}=${value}`] : env.with(at, `${name}=${value}`);
 };
 
+/** Docker's list (moby, builder/dockerfile: validCommitCommands). */
+const changeCommands = new Set([
+  "CMD",
+  "ENTRYPOINT",
+  "ENV",
+  "EXPOSE",
+  "HEALTHCHECK",
+  "LABEL",
+  "ONBUILD",
+  "STOPSIGNAL",
+  "USER",
+  "VOLUME",
+  "WORKDIR",
+]);
+
 /**
  * Applies the Dockerfile instructions of `docker commit -c` and `docker import -c`: CMD, ENTRYPOINT, ENV, EXPOSE,
- * HEALTHCHECK, LABEL, ONBUILD, SHELL, STOPSIGNAL, USER, VOLUME, WORKDIR. Throws `invalid` in docker's words.
+ * HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR. Throws `invalid` in docker's words.
  */
 export function applyChanges(config: ImageRuntimeConfig, changes: readonly string[]): ImageRuntimeConfig {
   const out: ImageRuntimeConfig = { ...config };
@@ -130,6 +146,9 @@ export function applyChanges(config: ImageRuntimeConfig, changes: readonly strin
     const instruction = (space < 0 ? line : line.slice(0, space)).toUpperCase();
     const rest = space < 0 ? "" : line.slice(space).trim();
     const shell = out.Shell ?? ["/bin/sh", "-c"];
+    if (!changeCommands.has(instruction)) throw bad(`${instruction} is not a valid change command`);
+    if (["USER", "STOPSIGNAL", "WORKDIR"].includes(instruction) && rest === "")
+      throw bad(`${instruction} requires exactly one argument`);
     if (rest === "" && !["CMD", "ENTRYPOINT"].includes(instruction))
       throw bad(`${instruction} requires at least one argument`);
     switch (instruction) {
@@ -161,14 +180,9 @@ export function applyChanges(config: ImageRuntimeConfig, changes: readonly strin
         out.User = rest;
         break;
       case "STOPSIGNAL":
+        parseSignal(rest);
         out.StopSignal = rest;
         break;
-      case "SHELL": {
-        const list = jsonList(rest);
-        if (list === undefined || list.length === 0) throw bad("SHELL requires the arguments to be in JSON form");
-        out.Shell = list;
-        break;
-      }
       case "ONBUILD":
         if (/^(onbuild|from|maintainer)\b/i.test(rest))
           throw bad(
@@ -181,10 +195,6 @@ export function applyChanges(config: ImageRuntimeConfig, changes: readonly strin
       case "HEALTHCHECK":
         out.Healthcheck = healthcheck(rest, shell);
         break;
-      default:
-        if (["ADD", "COPY", "RUN", "FROM", "ARG", "MAINTAINER"].includes(instruction))
-          throw bad(`${instruction.toLowerCase()} is not a valid change command`);
-        throw bad(`unknown instruction: ${instruction}`);
     }
   }
   return out;

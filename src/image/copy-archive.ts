@@ -61,15 +61,17 @@ function find(place: CopyPlace, follow = false): Found {
   const inside = posix.join("/", path);
   const content = /(^|\/)\.?$/.test(path);
   const paths = new RootedPaths(rootfs);
+  let absolute: string;
+  let stats: Stats;
   try {
     const parts = partsOf(inside);
-    const absolute = content || follow ? paths.resolve(parts) : paths.locate(parts, false);
-    const stats = lstatSync(absolute);
-    if (/\/\.?$/.test(path) && !stats.isDirectory()) throw notFound(place);
-    return { absolute, stats, content };
+    absolute = content || follow ? paths.resolve(parts) : paths.locate(parts, false);
+    stats = lstatSync(absolute);
   } catch (error) {
     throw notFound(place, error);
   }
+  if (/\/\.?$/.test(path) && !stats.isDirectory()) throw new GantryError("internal", `lstat ${path}: not a directory`);
+  return { absolute, stats, content };
 }
 
 /** RFC 3339 in UTC with as many digits of a second as there are, as Go prints times. */

@@ -43,11 +43,11 @@ test("changes are applied as a Dockerfile's instructions", () => {
   });
   assert.deepEqual(before.Env, ["A=1", "B=2"]);
   for (const [line, message] of [
-    ["RUN x", "run is not a valid change command"],
-    ["JUMP x", "unknown instruction: JUMP"],
+    ["RUN x", "RUN is not a valid change command"],
+    ["JUMP x", "JUMP is not a valid change command"],
     ["ENV A", "ENV must have two arguments"],
     ["EXPOSE x", "invalid containerPort: x"],
-    ["USER", "USER requires at least one argument"],
+    ["USER", "USER requires exactly one argument"],
   ] as const)
     assert.throws(() => applyChanges({}, [line]), { code: "invalid", message });
 });

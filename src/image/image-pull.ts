@@ -13,6 +13,7 @@ import {
   hostPlatform,
   mediaTypes,
 } from "./oci.ts";
+import { parsePlatform } from "./platform.ts";
 import { maxManifestBytes, parseImageConfig, parseManifestOrIndex } from "./oci-parse.ts";
 import { type ImageReference, canonicalString, familiarString, repositoryOf, withDefaultTag } from "./reference.ts";
 import type { RegistryCredentials } from "./registry-auth.ts";
@@ -36,38 +37,6 @@ export interface PullParts {
 const progressMs = 100;
 
 const shortId = (digest: string): string => hexOf(digest).slice(0, 12);
-
-const systems = ["linux", "windows", "darwin", "freebsd"];
-const architectures = ["386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"];
-
-/** `linux/arm64/v8` as a platform (containerd, platforms.Parse). Throws `invalid`. */
-export function parsePlatform(text: string): Platform {
-  const parts = text.toLowerCase().split("/");
-  if (parts.length > 3)
-    throw new GantryError("invalid", `${JSON.stringify(text)}: cannot parse platform specifier: invalid argument`);
-  if (parts.some((part) => !/^[a-z0-9_.-]+$/.test(part)))
-    throw new GantryError(
-      "invalid",
-      `${JSON.stringify(text)} is an invalid component of ${JSON.stringify(text)}: platform specifier component must match "^[A-Za-z0-9_.-]+$": invalid argument`,
-    );
-  const [first, second, third] = parts as [string, string?, string?];
-  if (second === undefined) {
-    if (systems.includes(first)) return { ...hostPlatform(), os: first };
-    const platform = { ...architectureOf(first), os: "linux" };
-    if (architectures.includes(platform.architecture)) return platform;
-    throw new GantryError(
-      "invalid",
-      `${JSON.stringify(text)}: unknown operating system or architecture: invalid argument`,
-    );
-  }
-  return { os: first, ...architectureOf(second), ...(third === undefined ? {} : { variant: third }) };
-}
-
-function architectureOf(name: string): { architecture: string; variant?: string } {
-  if (name === "x86_64" || name === "x86-64") return { architecture: "amd64" };
-  if (name === "aarch64") return { architecture: "arm64", variant: "v8" };
-  return { architecture: name };
-}
 
 /** The manifest of an index that fits a platform best; undefined when none does. */
 export function choosePlatform(index: ImageIndex, wanted: Platform): Descriptor | undefined {

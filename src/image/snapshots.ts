@@ -326,7 +326,7 @@ export class Snapshots {
         const path = join(folder, entry.name);
         if (entry.isDirectory()) {
           sum += await walk(path);
-        } else if (entry.isFile()) {
+        } else if (entry.isFile() || entry.isSymbolicLink()) {
           const stats = await lstat(path);
           const key = `${stats.dev}:${stats.ino}`;
           if (stats.nlink > 1 && seen.has(key)) continue;

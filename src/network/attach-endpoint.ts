@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { GantryError } from "#base/errors.ts";
+import { readFileSync, writeFileSync } from "node:fs";
+import { errorMessage, GantryError } from "#base/errors.ts";
 import {
   addIpvlan,
   addMacvlan,
@@ -10,6 +10,7 @@ import {
   type MacvlanMode,
 } from "#host/links.ts";
 import { kernelWords, type NetlinkMessage, type NetlinkSocket } from "#host/netlink-socket.ts";
+import { inNetworkNamespace } from "#host/network-namespace.ts";
 import { macFromIPv4 } from "./addresses.ts";
 import { attachOwnLink, attachToBridge } from "./interface.ts";
 import type { LiveNetwork } from "./live-network.ts";
@@ -28,12 +29,16 @@ export function newEndpoint(
   linkPrefix: string,
 ): Endpoint {
   const { definition } = live;
+  if (definition.ConfigOnly) {
+    throw new GantryError("forbidden", "cannot create endpoint on configuration-only network");
+  }
   if (live.endpoints.has(request.containerId)) {
     throw new GantryError(
       "forbidden",
       `endpoint with name ${request.containerName} already exists in network ${definition.Name}`,
     );
   }
+  for (const setting of request.sysctls ?? []) sysctlFile(setting, "");
   const addresses = live.allocate(request.ipv4, request.ipv6);
   const used = new Set(others.map(({ interfaceName }) => interfaceName));
   const prefix = definition.Options[optionNames.interfacePrefix] ?? "eth";
@@ -56,6 +61,7 @@ export function newEndpoint(
     mac: live.hasInterfaces && definition.Driver !== "ipvlan" ? mac : "",
     ...addresses,
     aliases: request.aliases ?? [],
+    ...(request.dns === undefined ? {} : { dns: request.dns }),
     ...(request.links === undefined ? {} : { links: request.links }),
     ports: [],
     gatewayPriority: request.gatewayPriority ?? 0,
@@ -67,11 +73,12 @@ export async function attachEndpoint(
   socket: NetlinkSocket,
   { definition, linkIndex }: LiveNetwork,
   endpoint: Endpoint,
-  isWayOut: boolean,
+  { isWayOut, linkLocal }: { isWayOut: boolean; linkLocal: readonly string[] },
 ): Promise<void> {
   const addresses = [
     { ip: endpoint.ipv4, prefixLength: endpoint.ipv4PrefixLength },
     { ip: endpoint.ipv6, prefixLength: endpoint.ipv6PrefixLength },
+    ...linkLocal.map((ip) => ({ ip, prefixLength: ip.includes(":") ? 64 : 16 })),
   ].filter(({ ip }) => ip !== "");
   const spec = {
     netnsPath: endpoint.netnsPath,
@@ -104,6 +111,34 @@ export async function attachEndpoint(
     bridgeIndex: linkIndex,
     hairpin: true,
     isolated: !bridgeRuleOf(definition).icc && !filtersBridgedFrames(),
+  });
+}
+
+/** Where `net.ipv4.conf.IFNAME.log_martians=1` goes, and what. Throws docker's sentence for what is no such setting. */
+function sysctlFile(setting: string, interfaceName: string): { path: string; value: string } {
+  const [, family, kind, key, value] =
+    /^net\.(ipv4|ipv6|mpls)\.([^./]+)\.(?:IFNAME|ifname)\.([^=/]+)=(.*)$/s.exec(setting) ?? [];
+  if (family === undefined || kind === undefined || key === undefined) {
+    throw new GantryError(
+      "invalid",
+      `invalid endpoint settings:\nunrecognised network interface sysctl '${setting}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'`,
+    );
+  }
+  return { path: `/proc/sys/net/${family}/${kind}/${interfaceName}/${key.replaceAll(".", "/")}`, value: value ?? "" };
+}
+
+/** Settings of an endpoint's interface, in its namespace: the kernel shows a thread the files of its own. */
+export function setInterfaceSysctls({ interfaceName, netnsPath }: Endpoint, settings: readonly string[]): void {
+  if (settings.length === 0) return;
+  inNetworkNamespace(netnsPath, () => {
+    for (const setting of settings) {
+      const { path, value } = sysctlFile(setting, interfaceName);
+      try {
+        writeFileSync(path, value);
+      } catch (error) {
+        throw new GantryError("invalid", `failed to set sysctl ${setting}: ${errorMessage(error)}`, { cause: error });
+      }
+    }
   });
 }
 

@@ -21,8 +21,6 @@ export class ContainerNetworking {
   requests: PublishRequest[] = [];
   gatewayEndpoint: Endpoint | undefined;
   dns: EmbeddedDns | undefined;
-  /** `docker run --dns`. */
-  upstream: readonly string[] | undefined;
   #published: { ports: PublishedPort[]; rules: PortRule[]; endpoint: Endpoint } | undefined;
 
   constructor(id: string) {

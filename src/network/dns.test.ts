@@ -10,7 +10,8 @@ import { DnsForwarder } from "./dns-forwarder.ts";
 import { decodeQuery, type DnsRecord, encodeResponse } from "./dns-message.ts";
 import { type DnsResolver, DnsServer } from "./dns-server.ts";
 import { formatHosts } from "./hosts-file.ts";
-import { containerResolvConf, formatResolvConf, parseResolvConf } from "./resolv-conf.ts";
+import { dockerResolvConf } from "./docker-resolv-conf.ts";
+import { parseResolvConf } from "./resolv-conf.ts";
 
 interface Decoded {
   id: number;
@@ -181,22 +182,40 @@ test("without upstream servers, and with dead ones, the answer is SERVFAIL, and 
   assert.equal((await askUdp(dead.udp, query("example.com"))).rcode, "SERVFAIL");
 });
 
-test("a container's resolv.conf follows docker's rules", () => {
-  const host = parseResolvConf("# x\nnameserver 127.0.0.53\nnameserver 10.0.0.2\nsearch corp.example\noptions edns0\n");
-  const base = { host, servers: [], searches: [], options: [], embedded: false };
-  assert.equal(
-    formatResolvConf(containerResolvConf(base)),
-    "nameserver 10.0.0.2\nsearch corp.example\noptions edns0\n",
-  );
-  assert.equal(
-    formatResolvConf(containerResolvConf({ ...base, embedded: true, servers: ["1.1.1.1"] })),
-    "nameserver 127.0.0.11\nsearch corp.example\noptions edns0 ndots:0\n",
-  );
-  assert.deepEqual(containerResolvConf({ ...base, servers: ["1.1.1.1"], searches: ["."], options: ["ndots:2"] }), {
-    servers: ["1.1.1.1"],
+test("a container's resolv.conf follows docker's rules, and says where its lines come from", () => {
+  const text =
+    "# x\nnameserver 127.0.0.53\nnameserver 10.0.0.2\nsearch corp.example\noptions edns0\nsortlist 10.0.0.0\n";
+  const base = {
+    host: parseResolvConf(text),
+    hostPath: "/etc/resolv.conf",
+    servers: [],
     searches: [],
-    options: ["ndots:2"],
-  });
+    options: [],
+    network: "legacy",
+    ipv6: false,
+  } as const;
+  const body = (dns: Parameters<typeof dockerResolvConf>[0]): string =>
+    dockerResolvConf(dns).replace(/^(#.*\n){3}\n/, "");
+  assert.equal(
+    body(base),
+    "nameserver 10.0.0.2\nsearch corp.example\noptions edns0\nsortlist 10.0.0.0\n\n" +
+      "# Based on host file: '/etc/resolv.conf' (legacy)\n# Overrides: []\n",
+  );
+  assert.match(body({ ...base, network: "host" }), /^nameserver 127\.0\.0\.53\nnameserver 10\.0\.0\.2\n/);
+  assert.equal(
+    body({ ...base, network: "embedded", servers: ["1.1.1.1"] }),
+    "nameserver 127.0.0.11\nsearch corp.example\noptions edns0 ndots:0\nsortlist 10.0.0.0\n\n" +
+      "# Based on host file: '/etc/resolv.conf' (internal resolver)\n# ExtServers: [1.1.1.1]\n" +
+      "# Overrides: [nameservers]\n# Option ndots from: internal\n",
+  );
+  assert.equal(
+    body({ ...base, servers: ["1.1.1.1"], searches: ["."], options: ["ndots:2"] }),
+    "nameserver 1.1.1.1\noptions ndots:2\nsortlist 10.0.0.0\n\n# Based on host file: '/etc/resolv.conf' (legacy)\n" +
+      "# Overrides: [nameservers search options]\n# Option ndots from: override\n",
+  );
+  const unreachable = { ...base, host: parseResolvConf("nameserver 127.0.0.1\n") };
+  assert.match(body(unreachable), /^nameserver 8\.8\.8\.8\nnameserver 8\.8\.4\.4\n[^]*# Used default nameservers\.\n/);
+  assert.match(body({ ...unreachable, network: "embedded" }), /# ExtServers: \[host\(127\.0\.0\.1\)\]\n/);
 });
 
 test("a hosts file has the standard names and what was added", () => {

@@ -2,7 +2,7 @@ import type { NetworkResource } from "#api/docker/object-types.ts";
 import { GantryError } from "#base/errors.ts";
 import { type Cidr, type Family, parseAddress, requireCidr } from "./addresses.ts";
 import { AddressPool } from "./ipam.ts";
-import { isBuiltin, type NetworkDefinition } from "./network-definition.ts";
+import { isBuiltin, joined, type NetworkDefinition } from "./network-definition.ts";
 import { standsOnParent } from "./network-options.ts";
 import { NetworkNames } from "./network-names.ts";
 import type { Endpoint } from "./network-types.ts";
@@ -60,7 +60,7 @@ export class LiveNetwork {
 
   /** Addresses for a new endpoint, the given ones or free ones. Throws in docker's words, and takes nothing then. */
   allocate(ipv4: string | undefined, ipv6: string | undefined): AllocatedAddresses {
-    this.#checkFixed(ipv4, ipv6);
+    this.checkFixed(ipv4, ipv6);
     const taken: AllocatedAddresses = {
       ipv4: "",
       ipv4PrefixLength: 0,
@@ -90,25 +90,40 @@ export class LiveNetwork {
     return taken;
   }
 
-  #checkFixed(ipv4: string | undefined, ipv6: string | undefined): void {
-    const fixed = [ipv4, ipv6].filter((address) => address !== undefined && address !== "") as string[];
-    if (fixed.length === 0) return;
-    const refuse = (reason: string): never => {
-      throw new GantryError(
-        "invalid",
-        `invalid config for network ${this.definition.Name}: invalid endpoint settings:\n${reason}`,
-      );
-    };
-    if (!this.isUserDefined) refuse("user specified IP address is supported on user defined networks only");
-    for (const address of fixed) {
-      if (parseAddress(address) === undefined) refuse(`invalid IPv4 address: ${address}`);
-      if (this.definition.userSubnets.length === 0) {
-        refuse("user specified IP address is supported only when connecting to networks with user configured subnets");
-      }
-      if (!this.#subnets.some(({ pool }) => pool.contains(address))) {
-        refuse(`no configured subnet contains IP address ${address}`);
-      }
+  /** Throws, in docker's words, when an endpoint cannot have these addresses; all complaints in one error. */
+  checkFixed(ipv4 = "", ipv6 = "", linkLocal: readonly string[] = []): void {
+    const complaints: string[] = [];
+    if (!this.isUserDefined && (ipv4 !== "" || ipv6 !== "")) {
+      complaints.push("user specified IP address is supported on user defined networks only");
     }
+    const isOf = (family: Family, address: string): boolean => parseAddress(address)?.family === family;
+    if (ipv4 !== "" && !isOf(4, ipv4)) complaints.push(`invalid IPv4 address: ${ipv4}`);
+    if (ipv6 !== "" && !isOf(6, ipv6)) complaints.push(`invalid IPv6 address: ${ipv6}`);
+    for (const address of linkLocal) {
+      if (parseAddress(address) === undefined) complaints.push(`invalid link-local IP address: ${address}`);
+    }
+    for (const [family, address] of [
+      [4, ipv4],
+      [6, ipv6],
+    ] as const) {
+      const subnets = this.#subnets.filter(({ cidr }) => cidr.family === family && this.#isStatic(cidr));
+      if (address === "" || subnets.some(({ pool }) => isOf(family, address) && pool.contains(address))) continue;
+      complaints.push(
+        subnets.length > 0
+          ? `no configured subnet or ip-range contain the IP address ${address}`
+          : "user specified IP address is supported only when connecting to networks with user configured subnets",
+      );
+    }
+    if (complaints.length > 0) throw new GantryError("invalid", `invalid endpoint settings:\n${joined(complaints)}`);
+  }
+
+  /** Somebody chose this subnet: it will be the same for ever. The default bridge's is the instance's. */
+  #isStatic(cidr: Cidr): boolean {
+    if (!this.isUserDefined) return true;
+    return this.definition.userSubnets.some((text) => {
+      const { base, family, prefix } = requireCidr(text);
+      return base === cidr.base && family === cidr.family && prefix === cidr.prefix;
+    });
   }
 
   #take(family: Family, fixed: string | undefined): { address: string; subnet: Subnet } | undefined {
@@ -148,7 +163,15 @@ export class LiveNetwork {
 
   /** docker's object, endpoints included. */
   resource(): NetworkResource {
-    const { link: _link, userSubnets: _subnets, ownsParent: _owns, ...shown } = this.definition;
+    const { link: _link, userSubnets: _subnets, ownsParent: _owns, chosenGateways = [], ...shown } = this.definition;
+    const { Config: configs, ...ipam } = shown.IPAM;
+    // IPv4 first, whatever the order in which they were given.
+    const isV6 = ({ Subnet = "" }): number => Number(Subnet.includes(":"));
+    const Config = [...configs]
+      .sort((a, b) => isV6(a) - isV6(b))
+      .map(({ Gateway, ...config }) =>
+        Gateway === undefined || chosenGateways.includes(config.Subnet ?? "") ? config : { ...config, Gateway },
+      );
     const Containers: NetworkResource["Containers"] = {};
     for (const endpoint of this.endpoints.values()) {
       Containers[endpoint.containerId] = {
@@ -159,6 +182,10 @@ export class LiveNetwork {
         IPv6Address: endpoint.ipv6 === "" ? "" : `${endpoint.ipv6}/${endpoint.ipv6PrefixLength}`,
       };
     }
-    return { ...shown, Containers };
+    return {
+      ...shown,
+      IPAM: { ...ipam, Config: this.hasInterfaces || this.definition.ConfigOnly ? Config : null },
+      Containers,
+    };
   }
 }

@@ -18,11 +18,14 @@ import { checkOptions, hasParent, isFalse, isTrue, optionNames, standsOnParent }
 import type { BridgeRule } from "./rules.ts";
 
 /** A network as it is kept: docker's object without its endpoints, and what docker does not show. */
-export interface NetworkDefinition extends Omit<NetworkResource, "Containers"> {
+export interface NetworkDefinition extends Omit<NetworkResource, "Containers" | "IPAM"> {
+  IPAM: NetworkResource["IPAM"] & { Config: IpamConfig[] };
   /** The kernel's link: a bridge, or a macvlan's parent. "" for `host` and `none`. */
   link: string;
   /** Subnets that the user gave: fixed addresses are allowed in them alone. */
   userSubnets: string[];
+  /** Those of them whose gateway the user left to us: docker does not show it. */
+  chosenGateways?: string[];
   /** We made the parent link, and take it away with the network. */
   ownsParent?: boolean;
 }
@@ -89,7 +92,7 @@ export function withConfiguration(body: NetworkCreateBody, existing: readonly Ne
 
 /** Checks a request and fills in all that it leaves open. Pure but for the random id. Throws in docker's words. */
 export function defineNetwork(request: NetworkCreateBody, context: DefinitionContext): NetworkDefinition {
-  const name = request.Name;
+  const name = request.Name ?? "";
   if (isBuiltin(name)) {
     throw new GantryError("forbidden", `operation is not permitted on predefined ${name} network `);
   }
@@ -105,6 +108,14 @@ export function defineNetwork(request: NetworkCreateBody, context: DefinitionCon
   const { enabled } = familiesOf(body);
   const given = (body.IPAM?.Config ?? []).filter((config) => Object.keys(config).length > 0);
   validateIpam(given, enabled[6]);
+  if (driver === "bridge" && body.ConfigOnly !== true) {
+    if (!enabled[4] && !enabled[6]) throw invalid("IPv4 or IPv6 must be enabled");
+    for (const family of [4, 6]) {
+      if (given.filter(({ Subnet }) => parseCidr(Subnet ?? "")?.family === family).length > 1) {
+        throw new GantryError("forbidden", "bridge driver doesn't support multiple subnets");
+      }
+    }
+  }
   const id = newNetworkId();
   const isConfig = body.ConfigOnly === true;
   const config = isConfig
@@ -129,13 +140,14 @@ export function defineNetwork(request: NetworkCreateBody, context: DefinitionCon
     Labels: body.Labels ?? {},
     link: isConfig ? "" : linkName(driver, options, id, context),
     userSubnets: given.flatMap((one) => (one.Subnet === undefined ? [] : [one.Subnet])),
+    chosenGateways: given.flatMap((one) => (one.Subnet === undefined || one.Gateway ? [] : [one.Subnet])),
   };
 }
 
 function checkDriver(body: NetworkCreateBody, driver: string, options: Record<string, string>): void {
   const ipam = body.IPAM?.Driver ?? "default";
   if (ipam !== "default" && ipam !== "") {
-    throw new GantryError("not-found", `could not find plugin ${ipam} in v1 plugin registry: plugin not found`);
+    throw new GantryError("not-found", `plugin ${JSON.stringify(ipam)} not found`);
   }
   if (body.ConfigOnly) {
     if (body.Ingress || body.Internal || body.Attachable || (body.Scope ?? "") !== "") {
@@ -156,7 +168,7 @@ function checkDriver(body: NetworkCreateBody, driver: string, options: Record<st
     );
   }
   if (!["bridge", "macvlan", "ipvlan", "overlay"].includes(driver)) {
-    throw new GantryError("not-found", `could not find plugin ${driver} in v1 plugin registry: plugin not found`);
+    throw new GantryError("not-found", `plugin ${JSON.stringify(driver)} not found`);
   }
   if (body.Ingress) throw new GantryError("forbidden", "Ingress network can only be global scope network");
   if (body.Scope === "swarm")
@@ -218,7 +230,12 @@ export function validateIpam(configs: readonly IpamConfig[], enableIPv6: boolean
     if (config.Gateway) inside("gateway", config.Gateway);
     for (const address of Object.values(config.AuxiliaryAddresses ?? {})) inside("auxiliary address", address);
   }
-  if (complaints.length > 0) throw invalid(`invalid network config:\n${complaints.join("\n")}`);
+  if (complaints.length > 0) throw invalid(`invalid network config:\n${joined(complaints)}`);
+}
+
+/** Several errors in one, as Go's docker words them (moby, internal/multierror). */
+export function joined(complaints: readonly string[]): string {
+  return complaints.length === 1 ? (complaints[0] as string) : complaints.map((text) => `* ${text}`).join("\n");
 }
 
 function rangeComplaints(config: IpamConfig, subnet: Cidr): string[] {

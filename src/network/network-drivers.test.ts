@@ -77,7 +77,7 @@ async function newParent(name: string): Promise<void> {
 test("an IPv6 network gives both families, and its ports answer on both", async () => {
   await networking.networks.create({ Name: "six", EnableIPv6: true });
   const shown = networking.networks.inspect("six");
-  assert.match(shown.IPAM.Config[1]?.Subnet ?? "", /^fd[0-9a-f:]+::\/64$/);
+  assert.match(shown.IPAM.Config?.[1]?.Subnet ?? "", /^fd[0-9a-f:]+::\/64$/);
   const web = await container("six", {
     ports: [{ protocol: "tcp", containerPort: 80, hostIp: "", hostPort: { from: 8080, to: 8080 } }],
   });
@@ -140,7 +140,7 @@ test("macvlan modes keep containers apart or together, in docker's words", async
   await container("alone");
   await assert.rejects(create("second", 5, { parent: "par1" }), /in mode passthru/);
   await create("nowhere", 5, {});
-  assert.equal(networking.networks.inspect("nowhere").IPAM.Config[0]?.Gateway, undefined);
+  assert.equal(networking.networks.inspect("nowhere").IPAM.Config?.[0]?.Gateway, undefined);
   assert.match(await reaches("nowhere"), /^two /);
   await assert.rejects(create("x", 6, { parent: "lo" }), /loopback interface is not a valid macvlan parent link/);
   await assert.rejects(create("x", 6, { parent: "out0.5000" }), /vlan id must be between 1-4094, received: 5000/);
@@ -180,7 +180,7 @@ test("ipvlan shares its parent's MAC, by layer 2 and 3", async (t) => {
   await assert.rejects(create("again", "ipv0", "10.71.4.0/24"), /^GantryError: network di-\w{12} is already using/);
   await assert.rejects(create("bad", "ipv2", "10.71.4.0/24", { ipvlan_mode: "l4" }), /requested ipvlan mode 'l4'/);
   await create("three", "ipv1", "10.71.3.0/24", { ipvlan_mode: "l3" });
-  assert.equal(networking.networks.inspect("three").IPAM.Config[0]?.Gateway, undefined);
+  assert.equal(networking.networks.inspect("three").IPAM.Config?.[0]?.Gateway, undefined);
   const one = await container("two").catch((error: Error) => error);
   if (one instanceof Error) {
     assert.equal(one.message, "failed to create the ipvlan port: Unknown device type");
@@ -211,7 +211,7 @@ test("a configuration network lends its settings, and is kept while it does", as
   await networks.create({ Name: "user", Driver: "macvlan", ConfigFrom: { Network: "lent" } });
   const user = networks.inspect("user");
   assert.deepEqual([user.ConfigFrom, user.Labels], [{ Network: "lent" }, { a: "b" }]);
-  assert.equal(user.IPAM.Config[0]?.Gateway, "10.72.0.9");
+  assert.equal(user.IPAM.Config?.[0]?.Gateway, "10.72.0.9");
   assert.equal((await container("user")).ipv4, "10.72.0.1");
   await assert.rejects(container("lent"), /cannot create endpoint on configuration-only network/);
   await assert.rejects(networks.remove("lent"), /^GantryError: configuration network "lent" is in use$/);
@@ -331,6 +331,6 @@ test("hundreds of networks are made, run out in docker's words, and are pruned",
   assert.equal(last.ipv4, "10.163.255.2");
   assert.equal((await networking.networks.prune(() => true)).length, 275);
   assert.equal((await networking.networks.create({ Name: "again" })).warning, "");
-  assert.equal(networking.networks.inspect("again").IPAM.Config[0]?.Subnet, "10.163.0.0/24");
+  assert.equal(networking.networks.inspect("again").IPAM.Config?.[0]?.Subnet, "10.163.0.0/24");
   await networking.networks.release(last.containerId);
 });

@@ -45,8 +45,14 @@ export interface EndpointRequest {
   ports?: PublishRequest[];
   /** docker's `GwPriority`: the highest gives the default route, of equals the first connected. */
   gatewayPriority?: number;
-  /** `Sysctls` of driver options and the like: key under `net.ipv4.conf.IFNAME.` etc. is not interpreted. */
+  /** The interface's name in the container; `eth0` and so on when absent. */
   interfaceName?: string;
+  /** Settings of the interface: `net.ipv4.conf.IFNAME.log_martians=1`, the word IFNAME as it is. */
+  sysctls?: string[];
+  /** More addresses, which only the link knows. */
+  linkLocal?: string[];
+  /** The servers that the embedded DNS asks for this container (`docker run --dns`); the machine's when absent. */
+  dns?: string[];
 }
 
 /** An endpoint that exists. Keep it, and give it to `recover` at the next start. */
@@ -73,6 +79,7 @@ export interface Endpoint {
   aliases: string[];
   /** As requested; endpoints from before there were links have none. */
   links?: Record<string, string>;
+  dns?: string[];
   ports: PublishedPort[];
   gatewayPriority: number;
 }

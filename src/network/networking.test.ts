@@ -229,7 +229,7 @@ test("fixed addresses are kept to the subnets that the user gave", async () => {
   await assert.rejects(container("fixed", { ipv4: "10.200.0.5" }), { message: "Address already in use" });
   await assert.rejects(
     container("fixed", { ipv4: "10.9.9.9" }),
-    /no configured subnet contains IP address 10\.9\.9\.9/,
+    /no configured subnet or ip-range contain the IP address 10\.9\.9\.9/,
   );
   await assert.rejects(container("bridge", { ipv4: "10.131.0.9" }), /supported on user defined networks only/);
 });
@@ -253,19 +253,40 @@ test("a running container joins and leaves networks, and its way out and ports f
   assert.doesNotMatch(await ask(outside, "192.0.2.1", 8080), /both/);
 });
 
+test("a configuration network gives its settings to others, has no link, and stays while it is in use", async () => {
+  const { networks } = networking;
+  const Subnet = "10.163.200.0/24";
+  await networks.create({ Name: "conf", ConfigOnly: true, IPAM: { Config: [{ Subnet }] }, Labels: { a: "b" } });
+  const { ConfigOnly, Driver } = networks.inspect("conf");
+  assert.deepEqual([ConfigOnly, Driver], [true, "null"]);
+  await assert.rejects(
+    networks.create({ Name: "no", ConfigFrom: { Network: "conf" }, Labels: { c: "d" } }),
+    /user specified configurations are not supported/,
+  );
+  await networks.create({ Name: "user", ConfigFrom: { Network: "conf" } });
+  const shown = networks.inspect("user");
+  assert.deepEqual(
+    [shown.ConfigFrom, shown.IPAM.Config, shown.Labels],
+    [{ Network: "conf" }, [{ Subnet }], { a: "b" }],
+  );
+  await assert.rejects(networks.remove("conf"), { message: 'configuration network "conf" is in use' });
+  await networks.remove("user");
+  await networks.remove("conf");
+});
+
 test("networks are defined, shown and refused in docker's words", async () => {
   const { networks } = networking;
   await networks.create({ Name: "mine", Labels: { a: "b" } });
   const shown = networks.inspect("mine");
-  assert.equal(shown.IPAM.Config[0]?.Subnet, "10.163.0.0/24");
-  assert.equal(shown.IPAM.Config[0]?.Gateway, "10.163.0.1");
+  assert.equal(shown.IPAM.Config?.[0]?.Subnet, "10.163.0.0/24");
+  assert.equal(shown.IPAM.Config?.[0]?.Gateway, "10.163.0.1");
   const one = await container("mine");
   assert.equal(networks.inspect("mine").Containers[one.containerId]?.IPv4Address, "10.163.0.2/24");
   const rejects = (body: Parameters<typeof networks.create>[0], message: RegExp, code: string): Promise<void> =>
     assert.rejects(networks.create(body), { message, code });
   await rejects({ Name: "mine" }, /^network with name mine already exists$/, "already-exists");
   await rejects({ Name: "host" }, /^operation is not permitted on predefined host network $/, "forbidden");
-  await rejects({ Name: "x", Driver: "weird" }, /plugin not found/, "not-found");
+  await rejects({ Name: "x", Driver: "weird" }, /plugin "weird" not found/, "not-found");
   await rejects(
     { Name: "x", IPAM: { Config: [{ Subnet: "10.163.0.0/25" }] } },
     /^invalid pool request: Pool overlaps with other one on this address space$/,
@@ -273,7 +294,7 @@ test("networks are defined, shown and refused in docker's words", async () => {
   );
   await rejects(
     { Name: "x", IPAM: { Config: [{ Subnet: "10.1.2.3/24", Gateway: "10.9.0.1" }] } },
-    /^invalid network config:\ninvalid subnet 10\.1\.2\.3\/24: it should be 10\.1\.2\.0\/24\ninvalid gateway 10\.9\.0\.1: parent subnet/,
+    /^invalid network config:\n\* invalid subnet 10\.1\.2\.3\/24: it should be 10\.1\.2\.0\/24\n\* invalid gateway 10\.9\.0\.1: parent subnet/,
     "invalid",
   );
   await assert.rejects(networks.remove("mine"), {

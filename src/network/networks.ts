@@ -7,7 +7,7 @@ import { KeyedLock } from "#base/keyed-lock.ts";
 import type { Logger } from "#base/log.ts";
 import { apply, deleteLinks, linkIndex, listLinks, setLink } from "#host/links.ts";
 import type { NetlinkSocket } from "#host/netlink-socket.ts";
-import { attachEndpoint, gatewaysOf, newEndpoint } from "./attach-endpoint.ts";
+import { attachEndpoint, gatewaysOf, newEndpoint, setInterfaceSysctls } from "./attach-endpoint.ts";
 import { ContainerNetworking } from "./container-networking.ts";
 import { EmbeddedDns } from "./embedded-dns.ts";
 import type { Firewall } from "./firewall.ts";
@@ -162,6 +162,11 @@ export class Networks {
     return this.#find(ref).resource();
   }
 
+  /** Throws when an endpoint of a network cannot have the addresses that are asked for. */
+  checkEndpoint(ref: string, asked: { ipv4?: string; ipv6?: string; linkLocal?: readonly string[] }): void {
+    this.#find(ref).checkFixed(asked.ipv4, asked.ipv6, asked.linkLocal);
+  }
+
   /** True for networks with an embedded DNS: all but the built-in ones. */
   isUserDefined(ref: string): boolean {
     return !isBuiltin(this.#find(ref).definition.Name);
@@ -215,7 +220,7 @@ export class Networks {
       container.endpoints.push(endpoint);
       if (request.ports !== undefined) container.requests = [...request.ports];
       try {
-        await this.#plumb(live, container, endpoint);
+        await this.#plumb(live, container, endpoint, request);
       } catch (error) {
         await this.#undo(live, container, endpoint);
         throw error;
@@ -226,14 +231,20 @@ export class Networks {
     });
   }
 
-  async #plumb(live: LiveNetwork, container: ContainerNetworking, endpoint: Endpoint): Promise<void> {
+  async #plumb(
+    live: LiveNetwork,
+    container: ContainerNetworking,
+    endpoint: Endpoint,
+    request: EndpointRequest,
+  ): Promise<void> {
     if (!live.hasInterfaces) return;
     const before = container.gatewayEndpoint;
     container.chooseGateway((id) => this.#networks.get(id)?.definition.Internal ?? true);
     const isGateway = container.gatewayEndpoint === endpoint;
     // The old way out keeps its ports until the new interface stands.
     const isWayOut = isGateway || container.gatewayEndpoint === undefined;
-    await attachEndpoint(this.#parts.socket, live, endpoint, isWayOut);
+    await attachEndpoint(this.#parts.socket, live, endpoint, { isWayOut, linkLocal: request.linkLocal ?? [] });
+    setInterfaceSysctls(endpoint, request.sysctls ?? []);
     if (isGateway || before !== container.gatewayEndpoint) {
       if (before !== undefined && before !== endpoint) await container.unpublish(this.#parts);
       await container.publish(this.#parts, this.#hostBinding(live));
@@ -433,14 +444,9 @@ export class Networks {
           if (live === undefined || !live.isUserDefined) return [];
           return [{ name: live.definition.Name, names: live.names, links, internal: live.definition.Internal }];
         }),
-      upstream: () => container.upstream ?? this.#upstream(),
+      upstream: () => container.endpoints.find(({ dns }) => dns !== undefined)?.dns ?? this.#upstream(),
       log: this.#parts.log,
     });
-  }
-
-  /** Sets the servers that a container's embedded DNS asks (`docker run --dns`); undefined: the machine's. */
-  setUpstream(containerId: string, servers: readonly string[] | undefined): void {
-    this.#container(containerId).upstream = servers;
   }
 
   #upstream(): readonly string[] {

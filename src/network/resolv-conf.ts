@@ -4,17 +4,20 @@ export interface ResolvConf {
   servers: string[];
   searches: string[];
   options: string[];
+  /** Lines of other kinds, such as `sortlist`. */
+  others?: string[];
 }
 
 /** Reads a resolv.conf (resolv.conf(5)): the last `search` or `domain` line counts, options add up. */
 export function parseResolvConf(text: string): ResolvConf {
   const conf: ResolvConf = { servers: [], searches: [], options: [] };
   for (const line of text.split("\n")) {
-    if (/^\s*[#;]/.test(line)) continue;
+    if (/^\s*([#;]|$)/.test(line)) continue;
     const [word, ...values] = line.trim().split(/\s+/);
     if (word === "nameserver" && values[0] !== undefined) conf.servers.push(values[0]);
     else if (word === "search" || word === "domain") conf.searches = values.filter((value) => value !== ".");
     else if (word === "options") conf.options.push(...values);
+    else if (word !== "nameserver") (conf.others ??= []).push(line);
   }
   return conf;
 }
@@ -40,30 +43,7 @@ export interface ContainerDns {
   servers: readonly string[];
   searches: readonly string[];
   options: readonly string[];
-  /** The container is on a user-defined network: the embedded server at 127.0.0.11 answers. */
-  embedded: boolean;
 }
 
 /** The address where docker's embedded DNS answers in each container on a user-defined network. */
 export const embeddedDnsAddress = "127.0.0.11";
-
-/**
- * A container's resolv.conf by docker's rules: what the user gave replaces the machine's; loopback servers of
- * the machine are left out; on user-defined networks the embedded server stands alone, with `ndots:0`.
- * A search of `.` alone empties the list.
- */
-export function containerResolvConf(dns: ContainerDns): ResolvConf {
-  const searches = dns.searches.length > 0 ? dns.searches.filter((search) => search !== ".") : dns.host.searches;
-  const options = dns.options.length > 0 ? [...dns.options] : [...dns.host.options];
-  if (dns.embedded) {
-    if (!options.some((option) => option.startsWith("ndots:"))) options.push("ndots:0");
-    return { servers: [embeddedDnsAddress], searches: [...searches], options };
-  }
-  return { servers: upstreamServers(dns), searches: [...searches], options };
-}
-
-/** The servers that the embedded DNS asks, or that stand in the file without it. */
-export function upstreamServers(dns: Pick<ContainerDns, "host" | "servers">): string[] {
-  if (dns.servers.length > 0) return [...dns.servers];
-  return dns.host.servers.filter((server) => !isLoopback(server));
-}

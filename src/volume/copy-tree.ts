@@ -62,7 +62,7 @@ export async function treeSize(folder: string): Promise<number> {
       const path = join(at, entry.name);
       if (entry.isDirectory()) {
         sum += await walk(path);
-      } else if (entry.isFile()) {
+      } else if (entry.isFile() || entry.isSymbolicLink()) {
         const stats = await lstat(path).catch(() => undefined);
         if (stats === undefined) continue;
         const key = `${stats.dev}:${stats.ino}`;

@@ -225,6 +225,13 @@ export class VolumeStore {
   /** Removes what no container refers to: anonymous volumes only, unless `all=true`. Filters: all, label, label!. */
   async prune(filters: VolumeFilters = {}): Promise<PruneReport> {
     refuseUnknown(filters, ["all", "label", "label!"]);
+    const [word] = filters["all"] ?? [];
+    if (word !== undefined && !/^([01tTfF]|true|TRUE|True|false|FALSE|False)$/.test(word)) {
+      throw new GantryError(
+        "invalid",
+        `invalid filter 'all': strconv.ParseBool: parsing ${JSON.stringify(word)}: invalid syntax`,
+      );
+    }
     const all = booleanFilter(filters, "all") ?? false;
     const { label = [], "label!": notLabel = [] } = filters;
     const deleted: string[] = [];

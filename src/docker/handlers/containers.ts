@@ -4,7 +4,7 @@ import type {
   ContainerInspect,
   ContainerUpdateBody,
 } from "#api/docker/container-types.ts";
-import { GantryError } from "#base/errors.ts";
+import { type ErrorCode, GantryError } from "#base/errors.ts";
 import type { CommitOptions, WaitCondition } from "#engine/engine.ts";
 import { checkShape } from "../body-shape.ts";
 import { containerConfig, containerCreate, containerUpdate } from "../body-shapes.ts";
@@ -32,6 +32,9 @@ async function list(call: Call): Promise<void> {
 async function create(call: Call): Promise<void> {
   const body = await requireJson(call);
   checkShape(body, containerCreate, "CreateRequest");
+  if (Object.keys(body).every((key) => key === "HostConfig" || key === "NetworkingConfig")) {
+    throw new GantryError("invalid", "config cannot be empty in order to create a container");
+  }
   const { query } = call;
   const platform = query.get("platform") ?? "";
   const name = query.get("name")?.replace(/^\//, "") ?? "";
@@ -99,25 +102,43 @@ function stopOptions(call: Call): { timeout?: number; signal?: string } {
 }
 
 async function stop(call: Call): Promise<void> {
-  await call.engine.containers.stop(id(call), stopOptions(call));
+  const options = stopOptions(call);
+  await telling(
+    `cannot stop container: ${id(call)}: `,
+    () => call.engine.containers.stop(id(call), options),
+    "internal",
+  );
   sendStatus(call, 204);
 }
 
 async function restart(call: Call): Promise<void> {
-  await call.engine.containers.restart(id(call), stopOptions(call));
+  const options = stopOptions(call);
+  await telling(
+    `Cannot restart container ${id(call)}: `,
+    () => call.engine.containers.restart(id(call), options),
+    "internal",
+  );
   sendStatus(call, 204);
 }
 
 async function kill(call: Call): Promise<void> {
   const signal = call.query.get("signal") ?? "";
-  try {
-    await call.engine.containers.kill(id(call), signal === "" ? undefined : signal);
-  } catch (error) {
-    const prefix = `cannot kill container: ${id(call)}: `;
-    if (!(error instanceof GantryError) || error.message.startsWith(prefix)) throw error;
-    throw new GantryError(error.code, prefix + error.message, { cause: error });
-  }
+  await telling(`cannot kill container: ${id(call)}: `, () =>
+    call.engine.containers.kill(id(call), signal === "" ? undefined : signal),
+  );
   sendStatus(call, 204);
+}
+
+/** Errors say what could not be done to whom, as the user calls it; with `code`, all but that it is not there. */
+async function telling(prefix: string, act: () => Promise<void>, code?: ErrorCode): Promise<void> {
+  try {
+    await act();
+  } catch (error) {
+    if (!(error instanceof GantryError) || error.code === "not-modified" || error.message.startsWith(prefix))
+      throw error;
+    if (code !== undefined && error.code === "not-found") throw error;
+    throw new GantryError(code ?? error.code, prefix + error.message, { cause: error });
+  }
 }
 
 async function pause(call: Call): Promise<void> {

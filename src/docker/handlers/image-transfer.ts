@@ -2,6 +2,7 @@ import { GantryError } from "#base/errors.ts";
 import type { PullOptions } from "#engine/engine.ts";
 import { type Call, type Route, sendStream } from "../call.ts";
 import { ProgressStream } from "../progress-stream.ts";
+import { platformOf } from "../platform-query.ts";
 import { boolOr } from "../query.ts";
 import { decodeRegistryAuth } from "../registry-auth.ts";
 
@@ -64,15 +65,22 @@ async function push(call: Call): Promise<void> {
 async function load(call: Call): Promise<void> {
   const progress = new ProgressStream(call);
   const quiet = boolOr(call.query, "quiet", true);
+  const platform = platformOf(call, 48);
   // docker tells every failure of a load in the stream.
   progress.begin();
-  await progress.run(() => call.engine.images.load(call.request.body, { progress: progress.write, quiet }));
+  await progress.run(() =>
+    call.engine.images.load(call.request.body, { progress: progress.write, quiet, ...platform }),
+  );
 }
 
 async function save(call: Call): Promise<void> {
   const single = call.params["name"];
   const names = single === undefined ? call.query.getAll("names").flatMap((list) => list.split(",")) : [single];
-  await sendStream(call, { "Content-Type": "application/x-tar" }, await call.engine.images.save(names));
+  await sendStream(
+    call,
+    { "Content-Type": "application/x-tar" },
+    await call.engine.images.save(names, platformOf(call, 48)),
+  );
 }
 
 export const imageTransferRoutes: Route[] = [

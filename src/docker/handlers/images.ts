@@ -2,6 +2,7 @@ import type { ImageInspect, ImageSummary } from "#api/docker/object-types.ts";
 import { GantryError } from "#base/errors.ts";
 import { type Call, type Route, sendJson, sendStatus } from "../call.ts";
 import { parseFilters } from "../filters.ts";
+import { platformOf } from "../platform-query.ts";
 import { boolValue, intValue } from "../query.ts";
 import { decodeRegistryAuth } from "../registry-auth.ts";
 
@@ -29,12 +30,44 @@ function withVirtualSize<T extends ImageSummary | ImageInspect>(image: T): T & {
 }
 
 async function inspect(call: Call): Promise<void> {
-  const image = await call.engine.images.inspect(name(call));
-  sendJson(call, 200, call.version < 44 ? withVirtualSize(image) : image);
+  const image = await call.engine.images.inspect(name(call), platformOf(call, 49));
+  sendJson(call, 200, inspectFor(image, call.version));
+}
+
+/** What a configuration showed of the container that it once was a part of, until API 1.50. */
+const containerFields = {
+  Hostname: "",
+  Domainname: "",
+  AttachStdin: false,
+  AttachStdout: false,
+  AttachStderr: false,
+  Tty: false,
+  OpenStdin: false,
+  StdinOnce: false,
+  Image: "",
+};
+/** Docker 28 shows these also where an image has none. */
+const configFields = {
+  User: "",
+  Env: null,
+  Cmd: null,
+  Volumes: null,
+  WorkingDir: "",
+  Entrypoint: null,
+  OnBuild: null,
+  Labels: null,
+};
+
+function inspectFor(image: ImageInspect, version: number): object {
+  const empty = { ...(version < 50 ? containerFields : {}), ...configFields };
+  const shown = { ...image, Config: { ...empty, ...image.Config } };
+  return version < 44
+    ? { ...withVirtualSize(shown as ImageInspect), ContainerConfig: { ...containerFields, ...configFields } }
+    : shown;
 }
 
 async function history(call: Call): Promise<void> {
-  sendJson(call, 200, await call.engine.images.history(name(call)));
+  sendJson(call, 200, await call.engine.images.history(name(call), platformOf(call, 48)));
 }
 
 async function tag(call: Call): Promise<void> {

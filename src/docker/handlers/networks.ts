@@ -1,5 +1,5 @@
 import type { EndpointSettings } from "#api/docker/container-types.ts";
-import type { NetworkCreateBody, NetworkResource } from "#api/docker/object-types.ts";
+import type { NetworkCreateBody } from "#api/docker/object-types.ts";
 import { checkShape } from "../body-shape.ts";
 import { networkConnect, networkCreate, networkDisconnect } from "../body-shapes.ts";
 import { type Call, requireJson, type Route, sendJson, sendStatus } from "../call.ts";
@@ -9,26 +9,15 @@ function id(call: Call): string {
   return call.params["id"] as string;
 }
 
-/** API 1.47 and before know no EnableIPv4. */
-function networkFor(network: NetworkResource, version: number): unknown {
-  if (version >= 48) return network;
-  const { EnableIPv4: _unknown, ...older } = network;
-  return older;
-}
-
 async function list(call: Call): Promise<void> {
   const networks = await call.engine.networks.list(parseFilters(call.query.get("filters")));
   // Since 1.28 a list does not name the containers.
   const brief = networks.map((network) => (call.version >= 28 ? { ...network, Containers: {} } : network));
-  sendJson(
-    call,
-    200,
-    brief.map((network) => networkFor(network, call.version)),
-  );
+  sendJson(call, 200, brief);
 }
 
 async function inspect(call: Call): Promise<void> {
-  sendJson(call, 200, networkFor(await call.engine.networks.inspect(id(call)), call.version));
+  sendJson(call, 200, await call.engine.networks.inspect(id(call)));
 }
 
 async function create(call: Call): Promise<void> {

@@ -1,4 +1,4 @@
-import type { SystemInfo } from "#api/docker/object-types.ts";
+import type { ImageSummary, SystemInfo } from "#api/docker/object-types.ts";
 import { dockerRelease } from "#api/docker/release.ts";
 import { GantryError } from "#base/errors.ts";
 import { apiVersionText, newestMinor, oldestMinor } from "../api-version.ts";
@@ -82,7 +82,7 @@ function infoFor(info: SystemInfo, version: number): SystemInfo {
     delete out["FirewallBackend"];
     for (const program of ["ContainerdCommit", "RuncCommit", "InitCommit"]) {
       const commit = info[program] as { ID: string };
-      out[program] = { ...commit, Expected: commit.ID };
+      if (commit.ID !== "") out[program] = { ...commit, Expected: commit.ID };
     }
   }
   if (version < 50) Object.assign(out, { BridgeNfIptables: false, BridgeNfIp6tables: false });
@@ -116,6 +116,12 @@ async function events(call: Call): Promise<void> {
 const usageTypes = ["container", "image", "volume", "build-cache"] as const;
 type UsageType = (typeof usageTypes)[number];
 
+/** VirtualSize, which was the same as Size, went with API 1.44. */
+function usedImage(image: ImageSummary, minor: number): object {
+  const shown = image.RepoDigests?.length === 0 ? { ...image, RepoDigests: null } : image;
+  return minor < 44 ? { ...shown, VirtualSize: image.Size } : shown;
+}
+
 async function diskUsage(call: Call): Promise<void> {
   const { query, version: minor } = call;
   const asked = minor >= 42 ? query.getAll("type") : [];
@@ -127,11 +133,11 @@ async function diskUsage(call: Call): Promise<void> {
   const usage = await call.engine.diskUsage(types.length === 0 ? undefined : types);
   const wanted = (type: UsageType): boolean => types.length === 0 || types.includes(type);
   sendJson(call, 200, {
-    ...(wanted("image") ? { LayersSize: usage.LayersSize, Images: usage.Images } : {}),
-    ...(wanted("container") ? { Containers: usage.Containers } : {}),
-    ...(wanted("volume") ? { Volumes: usage.Volumes } : {}),
-    ...(wanted("build-cache") ? { BuildCache: usage.BuildCache } : {}),
-    ...(minor < 42 ? { BuilderSize: 0 } : {}),
+    ...(wanted("image") ? { LayersSize: usage.LayersSize } : {}),
+    Images: wanted("image") ? usage.Images.map((image) => usedImage(image, minor)) : null,
+    Containers: wanted("container") ? usage.Containers : null,
+    Volumes: wanted("volume") ? usage.Volumes : null,
+    BuildCache: wanted("build-cache") ? usage.BuildCache : null,
   });
 }
 
