@@ -1,12 +1,13 @@
 // Runs the same docker commands against two daemons and shows where their answers differ.
 //   node test/docker/differential.ts record SOCKET FILE     what this daemon answers, masked
 //   node test/docker/differential.ts compare SOCKET FILE    the differences to such a file
-// fixtures/dockerd-20.10.json is what Debian's dockerd 20.10 answered to the 28.2 CLI.
+// fixtures/dockerd-28.json is what dockerd 28.5.2 answered to the 28.2 CLI.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type DifferentialCommand, differentialCommands } from "./differential-commands.ts";
+import type { DifferentialCommand } from "./differential-commands/command.ts";
+import { differentialCommands } from "./differential-commands.ts";
 import { busyboxTar } from "./busybox-tar.ts";
 
 export interface Outcome {
@@ -18,18 +19,28 @@ export interface Outcome {
 
 /** What differs from run to run and from machine to machine: ids, times, addresses, the work folder. */
 export function mask(text: string, work: string): string {
-  return text
-    .replaceAll(work, "$W")
-    .replaceAll(/\b[0-9a-f]{64}\b/g, "<ID>")
-    .replaceAll(/\b(?=[0-9a-f]*[a-f0-9])[0-9a-f]{12}\b/g, "<id>")
-    .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)/g, "<TIME>")
-    .replaceAll(
-      /\b(?!10\.199\.7\.|127\.|0\.0\.0\.0|1\.2\.3\.4|9\.9\.9\.9)\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b/g,
-      "<IP>",
-    )
-    .replaceAll(/([0-9a-f]{2}:){5}[0-9a-f]{2}/g, "<MAC>")
-    .replaceAll(/\b\d+(\.\d+)?(kB|MB|GB)\b/g, "<SIZE>")
-    .replaceAll(/"Pid":\d+/g, '"Pid":<PID>');
+  return (
+    text
+      .replaceAll(work, "$W")
+      .replaceAll(/\b[0-9a-f]{64}\b/g, "<ID>")
+      .replaceAll(/\b(?=[0-9a-f]*[a-f0-9])[0-9a-f]{12}\b/g, "<id>")
+      .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)/g, "<TIME>")
+      .replaceAll(
+        /\b(?!10\.199\.[789]\.|127\.|0\.0\.0\.0|1\.2\.3\.4|9\.9\.9\.9)\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b/g,
+        "<IP>",
+      )
+      .replaceAll(/([0-9a-f]{2}:){5}[0-9a-f]{2}/g, "<MAC>")
+      .replaceAll(/\b\d+(\.\d+)?(kB|MB|GB)\b/g, "<SIZE>")
+      .replaceAll(/"Pid":\d+/g, '"Pid":<PID>')
+      // Docker hides the heat of those processors that tell of it.
+      .replaceAll(/,"\/sys\/devices\/system\/cpu\/cpu\d+\/thermal_throttle"/g, "")
+      .replaceAll(/ to \d+\.00, as there are only \d+ CPUs/g, " to <N>.00, as there are only <N> CPUs")
+      .replaceAll(/(available: )[0-9,-]+/g, "$1<N>")
+      .replaceAll(/\/[^\s"':]*\/volumes\//g, "<ROOT>/volumes/")
+      .replaceAll(/dstFd=\/proc\/thread-self\/fd\/\d+, /g, "")
+      .replaceAll(/execDuration=\d+/g, "execDuration=<N>")
+      .replaceAll(/"(SandboxKey|ResolvConfPath|HostnamePath|LogPath|HostsPath)":"[^"]+"/g, '"$1":"<PATH>"')
+  );
 }
 
 export function runAll(host: string, commands: readonly DifferentialCommand[] = differentialCommands): Outcome[] {

@@ -1,0 +1,93 @@
+import { type DifferentialCommand, command } from "./command.ts";
+
+/** Files in and out of containers: cp, diff, export, commit with every instruction. */
+export const fileCommands: readonly DifferentialCommand[] = [
+  command(
+    "docker run -d --name f1 --network none bb:1 sleep 300 > /dev/null; echo text > $W/file; docker cp $W/file f1:/tmp/",
+  ),
+  command("docker exec f1 cat /tmp/file"),
+  command("docker cp f1:/tmp/file $W/back && cat $W/back"),
+  command("docker cp f1:/tmp/file - | tar -tf -"),
+  command("docker cp f1:/nosuch $W/x"),
+  command("docker cp $W/nosuch f1:/tmp/"),
+  command("docker cp $W/file f1:/no/such/dir/"),
+  command("docker cp f1:/bin/busybox $W/bbx && cmp $W/bbx /bin/busybox && echo same"),
+  command(
+    "mkdir -p $W/tree/sub && echo deep > $W/tree/sub/f && docker cp $W/tree f1:/tmp/ && docker exec f1 cat /tmp/tree/sub/f",
+  ),
+  command("docker cp f1:/tmp/tree $W/tree2 && cat $W/tree2/sub/f"),
+  command("(cd $W && tar -cf - tree) | docker cp - f1:/home && docker exec f1 ls /home"),
+  command("docker cp nosuch:/x $W/x"),
+  command("docker exec f1 rm /tmp/file; docker diff f1 | sort"),
+  command('docker commit -a me -m note -c \'CMD ["cat","/tmp/tree/sub/f"]\' f1 committed:1'),
+  command("docker run --rm --network none committed:1"),
+  command(
+    "docker image inspect committed:1 --format '{{.Author}} {{.Comment}} {{.Config.Cmd}} {{len .RootFS.Layers}}'",
+  ),
+  command("docker commit nosuch x:1"),
+  command("docker commit f1 UPPER"),
+  command("docker export f1 | tar -tf - | grep -c tree/sub/f"),
+  command("docker rmi bb:1"),
+  command("docker rm -f f1"),
+  command("docker rmi committed:1 | grep -c Untagged"),
+  command(
+    "docker create --name f2 --network none bb:1 true > /dev/null; echo one > $W/f1; docker cp $W/f1 f2:/tmp/new && docker cp f2:/tmp/new - | tar -xOf -",
+  ),
+  command(
+    "mkdir -p $W/d/e; ln -sf ../f1 $W/d/link; chmod 700 $W/d/e; docker cp -a $W/d f2:/home/ && docker cp f2:/home/d - | tar -tvf - | awk '{print $1, $2, $NF}' | sort",
+  ),
+  command("docker cp -L $W/d/link f2:/tmp/followed && docker cp f2:/tmp/followed - | tar -tvf - | cut -c1-10"),
+  command("docker cp $W/d/. f2:/root && docker cp f2:/root/. - | tar -tf - | sort"),
+  command("docker cp $W/f1 f2:/tmp/new/"),
+  command("docker cp $W/d f2:/tmp/new"),
+  command("docker cp $W/f1 f2:/nodir/x"),
+  command("docker cp $W/f1 f2:"),
+  command("docker cp f2:/etc $W/f1"),
+  command("docker cp f2:/etc/passwd/ $W/x"),
+  command("docker cp f2:/bin/ls - | tar -tvf - | awk '{print $(NF-2),$(NF-1),$NF}'"),
+  command("docker cp f2:/../../etc/passwd - | tar -tf -"),
+  command("docker cp f2:/a f2:/b"),
+  command("docker cp a b"),
+  command("docker cp - f2:/tmp < /dev/null"),
+  command("echo junk | docker cp - f2:/tmp"),
+  command("(cd $W && tar -cf - f1) | docker cp - f2:/no/such"),
+  command("docker cp -q $W/f1 f2:/tmp/quiet"),
+  command("docker diff f2 | sort"),
+  command("docker diff nosuch"),
+  command("docker export -o $W/ex.tar f2 && tar -tf $W/ex.tar | grep -E '^(dev|etc|proc|sys|.dockerenv)' | sort"),
+  command("docker export nosuch | wc -c"),
+  command("docker rm f2"),
+  command(
+    "docker run --name f3 --network none -v /vol bb:1 sh -c 'echo x > /a; mkdir /b; rm /etc/group; mv /etc/passwd /etc/pw; echo y > /vol/f; chmod 777 /home'; docker diff f3 | sort",
+  ),
+  command(
+    "docker commit -c 'ENV A=1 B=\"two words\"' -c 'LABEL l=m' -c 'EXPOSE 80 90/udp' -c 'VOLUME [\"/x\"]' -c 'WORKDIR /tmp' -c 'USER 7:8' -c 'STOPSIGNAL 9' -c 'ENTRYPOINT [\"echo\",\"e\"]' -c 'CMD [\"c\"]' -c 'HEALTHCHECK --interval=5s --timeout=2s --retries=3 CMD x y' -c 'ONBUILD ENV Q=1' f3 com:1 > /dev/null; docker image inspect com:1 --format '{{json .Config}}'",
+  ),
+  command(
+    "docker commit -c 'WORKDIR rel' -c 'ENV A 5' -c 'CMD echo shell' -c 'ENTRYPOINT run shell' -c 'HEALTHCHECK NONE' f3 com:2 > /dev/null; docker image inspect com:2 --format '{{json .Config}}'",
+  ),
+  command(
+    "docker commit --pause=false -a 'A U <a@b>' -m 'the note' f3 com:3 > /dev/null; docker image inspect com:3 --format '{{.Author}}|{{.Comment}}|{{json .ContainerConfig}}|{{json .Container}}' 2>&1",
+  ),
+  command(
+    "docker commit f3 > /dev/null; docker images --filter dangling=true -q | wc -l; docker image prune -f | grep -c deleted",
+  ),
+  command("docker commit -c 'RUN x' f3 bad:1"),
+  command("docker commit -c 'COPY a b' f3 bad:1"),
+  command("docker commit -c 'MAINTAINER me' f3 com:4 > /dev/null; docker image inspect com:4 --format '{{.Author}}'"),
+  command("docker commit -c 'STOPSIGNAL nosuch' f3 bad:1"),
+  command("docker commit -c 'EXPOSE x' f3 bad:1"),
+  command("docker commit -c 'ENV' f3 bad:1"),
+  command("docker commit -c 'USER' f3 bad:1"),
+  command(
+    "docker commit -c 'SHELL [\"sh\"]' f3 com:5 > /dev/null; docker image inspect com:5 --format '{{json .Config.Shell}}'",
+  ),
+  command("docker commit -c 'SHELL sh' f3 bad:1"),
+  command("docker commit -c 'HEALTHCHECK --nosuch=1 CMD x' f3 bad:1"),
+  command(
+    "docker commit -c 'CMD [\"x\"' f3 com:6 > /dev/null; docker image inspect com:6 --format '{{json .Config.Cmd}}'",
+  ),
+  command("docker history com:1 --format '{{.CreatedBy}} {{.Comment}}'"),
+  command("docker run --rm --network none --entrypoint '' com:1 sh -c 'id -u; id -g; pwd; echo $A $B; ls /a'"),
+  command("docker rm -v f3; docker rmi com:1 com:2 com:3 com:4 com:5 com:6 2>&1 | grep -c Untagged"),
+];
