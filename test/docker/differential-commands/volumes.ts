@@ -149,7 +149,7 @@ export const volumeCommands: readonly DifferentialCommand[] = [
   command("docker volume create a"),
   command("docker volume create | wc -c"),
   command("docker volume create -d local --name old x"),
-  command("docker volume ls --filter label=a=b --format '{{.Name}} {{.Labels}}'"),
+  command("docker volume ls --filter label=a=b --format '{{.Name}}'"),
   command("docker volume ls --filter name=l --format '{{.Name}}'"),
   command("docker volume ls --filter driver=local --filter name=bv -q"),
   command("docker volume ls --filter driver=nosuch -q"),
