@@ -4,14 +4,12 @@ import { join } from "node:path";
 import type { LaunchPlan } from "#api/container-runtime.ts";
 import { newContainerId } from "#base/ids.ts";
 import { createLogger } from "#base/log.ts";
-import { removeCgroup } from "#host/cgroup.ts";
 import { bindMount, mount, setPropagation, unmount } from "#host/mount.ts";
 import { ContainerRuntime } from "./container-runtime.ts";
 import { isHybridCgroup } from "./runtime-namespace.ts";
 import { makeRootfs, testPlan } from "./test-plan.ts";
 
-const folder = process.argv[2] as string;
-const cgroup = `gantry-t1-stage-${process.pid}`;
+const [folder, cgroup] = process.argv.slice(2) as [string, string];
 const data = join(folder, "data");
 const late = join(folder, "late");
 for (const name of [data, join(late, "inner"), join(folder, "group")]) mkdirSync(name, { recursive: true });
@@ -93,7 +91,6 @@ seen["made here, rslave"] = text.trim();
 await runtime.delete(id);
 seen["left in the stage"] = isHybridCgroup() ? readdirSync(join(folder, "run/runtime-ns/binds")).join(" ") : "";
 runtime.stop();
-removeCgroup(cgroup);
 process.stdout.write(
   `${JSON.stringify({ program: (await runtime.facts()).name === "crun" ? "/crun" : "other", seen })}\n`,
 );

@@ -4,14 +4,22 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { cgroupProcesses, removeCgroup } from "#host/cgroup.ts";
 import { isHybridCgroup } from "./runtime-namespace.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gantry-stage-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const cgroup = `gantry-t1-stage-${process.pid}`;
+after(async () => {
+  // What the child leaves when it fails: containers have ended with it, or end now.
+  for (const pid of cgroupProcesses(cgroup)) process.kill(pid, "SIGKILL");
+  for (let attempt = 0; attempt < 100 && !removeCgroup(cgroup); attempt++)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  rmSync(folder, { recursive: true, force: true });
+});
 
 /** Runs `bind-stage-child.ts` on a machine of its own as far as mounts go, where `/` is private or shared. */
 function onMachine(propagation: "private" | "shared"): { program: string; seen: Record<string, string> } {
-  const script = `mount --make-r${propagation} / && exec ${process.execPath} ${join(import.meta.dirname, "bind-stage-child.ts")} ${join(folder, propagation)}`;
+  const script = `mount --make-r${propagation} / && exec ${process.execPath} ${join(import.meta.dirname, "bind-stage-child.ts")} ${join(folder, propagation)} ${cgroup}`;
   const { stdout, stderr, status } = spawnSync("unshare", ["--mount", "--propagation", "private", "sh", "-c", script], {
     encoding: "utf8",
     timeout: 60_000,
