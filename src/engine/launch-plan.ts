@@ -69,7 +69,7 @@ export function launchPlan(input: LaunchPlanInput): LaunchPlan {
     cgroupPath: `${host.CgroupParent || `${input.cgroupParent}/docker`}/${container.id}`.replace(/^\/+/, ""),
     resources: { ...host, Ulimits: mergeUlimits(host.Ulimits, input.defaultUlimits) },
     oomScoreAdj: host.OomScoreAdj ?? 0,
-    sysctls: { ...host.Sysctls },
+    sysctls: { ...networkSysctls(container), ...host.Sysctls },
     maskedPaths: privileged || security.systemPaths ? [] : (host.MaskedPaths ?? undefined),
     readonlyPaths: privileged || security.systemPaths ? [] : (host.ReadonlyPaths ?? undefined),
     seccomp: privileged ? "unconfined" : security.seccomp,
@@ -79,6 +79,19 @@ export function launchPlan(input: LaunchPlanInput): LaunchPlan {
     openStdin: config.OpenStdin === true,
     stdinOnce: config.StdinOnce === true,
     log: input.log,
+  };
+}
+
+/**
+ * What docker lets every container do in a network namespace of its own (moby, daemon/oci_linux.go): open ports below
+ * 1024 without a capability, and ping without raw sockets, which the kernel grants no groups of a user namespace.
+ */
+function networkSysctls({ hostConfig, isPod, mapping }: Container): Record<string, string> {
+  const mode = hostConfig.NetworkMode ?? "";
+  if (isPod || mode === "host" || mode.startsWith("container:")) return {};
+  return {
+    ...(mapping === undefined ? { "net.ipv4.ping_group_range": "0 2147483647" } : {}),
+    "net.ipv4.ip_unprivileged_port_start": "0",
   };
 }
 
@@ -129,7 +142,6 @@ export function processPlan(input: Pick<LaunchPlanInput, "container" | "rootfs" 
   const { record, hostConfig: host } = input.container;
   const config = record.Config;
   const user = resolveUser(input.rootfs, config.User ?? "", host.GroupAdd ?? [], record.Gantry.pod?.strictGroups);
-  const isRoot = user.uid === 0;
   const privileged = host.Privileged === true;
   const capabilities = capabilitySet({ add: host.CapAdd ?? [], drop: host.CapDrop ?? [], privileged });
   const size = host.ConsoleSize ?? [];
@@ -147,7 +159,7 @@ export function processPlan(input: Pick<LaunchPlanInput, "container" | "rootfs" 
     additionalGids: user.additionalGids,
     tty: config.Tty === true,
     ...((size[0] ?? 0) > 0 ? { consoleSize: [size[0] as number, size[1] as number] as const } : {}),
-    capabilities: isRoot || privileged ? capabilities : capabilities,
+    capabilities,
     noNewPrivileges: securityOptions(host).noNewPrivileges,
     ...(record.AppArmorProfile ? { apparmorProfile: record.AppArmorProfile } : {}),
   };

@@ -393,6 +393,17 @@ test("what has no effect is warned of, and what cannot be had is refused in dock
   refuses(/invalid USER mode|invalid.*userns/i, "--userns", "keep-id");
 });
 
+test("a user that is not root may open low ports, and ping, in a network of the container's own", async () => {
+  const sysctls = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range";
+  const own = instance.docker("run", "--rm", "-u", "1000", "--cap-drop", "ALL", "gantry/hello", "sh", "-c", sysctls);
+  assert.match(own, /^0\n0\s+2147483647\n$/);
+  const bind = ["sh", "-c", "httpd -p 80 -h /www && wget -qO- http://127.0.0.1/"];
+  const page = instance.docker("run", "--rm", "-u", "1000", "--cap-drop", "ALL", "gantry/hello", ...bind);
+  assert.match(page, /Hello from Gantry/);
+  const set = ["--sysctl", "net.ipv4.ip_unprivileged_port_start=99"];
+  assert.match(instance.docker("run", "--rm", ...set, "gantry/hello", "sh", "-c", sysctls), /^99\n/);
+});
+
 test("links on a user-defined network name the other container, for the one that asked only", () => {
   instance.docker("network", "create", "linked");
   instance.docker("run", "-d", "--name", "db", "--network", "linked", image, "sleep", "3600");
