@@ -16,7 +16,7 @@ import type { ContainerStore } from "./container-store.ts";
 import type { Filters, ImagesApi, ProgressSink, PullOptions, RegistryAuth } from "./engine.ts";
 import type { EventLog } from "./event-log.ts";
 import { booleanFilter, checkFilters, matchesLabels, matchesPruneLabels, untilFilter } from "./filters.ts";
-import { parseUserTime } from "./timestamps.ts";
+import { parseTime, parseUserTime } from "./timestamps.ts";
 
 /** What the registry client does for `docker pull`, `push`, `search` and `login`. */
 export interface RegistryPort {
@@ -210,7 +210,8 @@ function listImages(
   const filters = options.filters ?? {};
   checkFilters(filters, knownFilters);
   const dangling = booleanFilter(filters, "dangling");
-  const created = (ref: string): number => createdSeconds(images.resolve(ref));
+  const createdAt = (image: Image): number => parseTime(image.config.created ?? "");
+  const created = (ref: string): number => createdAt(images.resolve(ref));
   const before = (filters["before"] ?? []).map(created);
   const since = (filters["since"] ?? []).map(created);
   const until = (filters["until"] ?? []).map((text) => parseUserTime(text, parts.clock.now()));
@@ -220,7 +221,7 @@ function listImages(
   return images
     .list()
     .filter((image) => {
-      const at = createdSeconds(image);
+      const at = createdAt(image);
       if (dangling !== undefined && isDangling(images, image) !== dangling) return false;
       if (
         options.all !== true &&
@@ -229,11 +230,7 @@ function listImages(
         hasChild.has(image.id)
       )
         return false;
-      if (
-        before.some((time) => at >= time) ||
-        since.some((time) => at <= time) ||
-        until.some((time) => at * 1000 >= time)
-      )
+      if (before.some((time) => at >= time) || since.some((time) => at <= time) || until.some((time) => at >= time))
         return false;
       if (!matchesLabels(image.config.config?.Labels, filters["label"] ?? [])) return false;
       return references.length === 0 || [...image.tags, ...image.digests].some(isWanted);
