@@ -39,3 +39,16 @@ export function timeValue(query: URLSearchParams, key: string): number | undefin
   }
   return Number(parts[1]) * 1000 + Number((parts[2] ?? "").padEnd(9, "0")) / 1e6;
 }
+
+/** A terminal's new size, in characters. Throws `invalid` in docker's words for what is no uint32, absence too. */
+export function terminalSize(query: URLSearchParams): { height: number; width: number } {
+  const side = (key: string, word: string): number => {
+    const text = query.get(key) ?? "";
+    const refuse = (why: string): GantryError =>
+      new GantryError("invalid", `invalid resize ${word} ${JSON.stringify(text)}: ${why}`);
+    if (!/^-?\d+$/.test(text)) throw refuse("invalid syntax");
+    if (text.startsWith("-") || Number(text) > 0xffff_ffff) throw refuse("value out of range");
+    return Number(text);
+  };
+  return { height: side("h", "height"), width: side("w", "width") };
+}

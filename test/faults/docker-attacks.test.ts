@@ -177,7 +177,9 @@ test("parameters that come twice, in arrays or without a value break nothing", a
     fc.asyncProperty(path, pairs, async (target, query) => {
       const text = query.map(([name, each]) => (each === undefined ? name : `${name}=${each}`)).join("&");
       const answer = await converse([head("GET", `${target}?${text}`, "Connection: close")], { waitMs: 3_000 });
-      assert.ok(status(answer) >= 200 && status(answer) < 500, `${target}?${text}: ${answer.text.slice(0, 200)}`);
+      // dockerd, too, answers 500 to what is no number, in Go's words.
+      if (status(answer) === 500) assert.match(answer.text, /"message":"strconv\.(Atoi|ParseInt): parsing /);
+      else assert.ok(status(answer) >= 200 && status(answer) < 500, `${target}?${text}: ${answer.text.slice(0, 200)}`);
     }),
     { numRuns: 150, seed: 20_261_128, endOnFailure: true },
   );

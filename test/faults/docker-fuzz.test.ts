@@ -228,6 +228,8 @@ test("300 made-up requests are answered, none with a defect, and the daemon live
       const { status, text } = await send(each);
       // A wait for a container that runs has no end; 501 is what is documented as not offered.
       if (status === -1 && /\/(wait|attach)\?/.test(each.path)) return;
+      // dockerd, too, answers 500 to what is no number, in Go's words.
+      if (status === 500) return assert.match(text, /"message":"strconv\.(Atoi|ParseInt): parsing /);
       assert.ok(
         (status >= 101 && status < 500) || status === 501 || status === 503,
         `${status}: ${text.slice(0, 300)}`,

@@ -3,7 +3,7 @@ import { GantryError } from "#base/errors.ts";
 import type { AttachOptions, LogsOptions, StreamSession } from "#engine/engine.ts";
 import { acceptWebSocket } from "#web/websocket.ts";
 import { type Call, type Route, sendJson, sendStatus, writeChunk } from "../call.ts";
-import { boolOr, boolValue, intValue, timeValue } from "../query.ts";
+import { boolOr, boolValue, terminalSize, timeValue } from "../query.ts";
 import { joinPieces } from "../stdcopy.ts";
 import { hijack, joinStreams } from "../streams.ts";
 
@@ -101,7 +101,7 @@ async function logs(call: Call): Promise<void> {
 }
 
 async function resize(call: Call): Promise<void> {
-  const size = { height: intValue(call.query, "h") ?? 0, width: intValue(call.query, "w") ?? 0 };
+  const size = terminalSize(call.query);
   await call.engine.containers.resize(id(call), size);
   sendStatus(call, 200);
 }

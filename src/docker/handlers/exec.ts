@@ -4,7 +4,7 @@ import type { ExecStartOptions, StreamSession } from "#engine/engine.ts";
 import { checkShape } from "../body-shape.ts";
 import { execCreate, execStart } from "../body-shapes.ts";
 import { type Call, readJson, requireJson, type Route, sendJson, sendStatus } from "../call.ts";
-import { intValue } from "../query.ts";
+import { terminalSize } from "../query.ts";
 import { stdcopyFrame } from "../stdcopy.ts";
 import { endGently, hijack, joinStreams } from "../streams.ts";
 
@@ -50,7 +50,7 @@ async function inspect(call: Call): Promise<void> {
 }
 
 async function resize(call: Call): Promise<void> {
-  const size = { height: intValue(call.query, "h") ?? 0, width: intValue(call.query, "w") ?? 0 };
+  const size = terminalSize(call.query);
   await call.engine.containers.execResize(call.params["id"] as string, size);
   sendStatus(call, 200);
 }
