@@ -4,7 +4,7 @@ import { createLogger } from "#base/log.ts";
 import { defaultAppArmorProfile } from "#container/apparmor-profile.ts";
 import { RuntimeNamespace } from "#container/runtime-namespace.ts";
 import { removeUnusedProfile } from "#host/apparmor.ts";
-import { cgroupProcesses, removeCgroup } from "#host/cgroup.ts";
+import { cgroupProcesses, removeCgroup, thawAll } from "#host/cgroup.ts";
 import { deleteLinks, listLinks } from "#host/links.ts";
 import { listMounts, unmount } from "#host/mount.ts";
 import { NetlinkSocket } from "#host/netlink-socket.ts";
@@ -54,6 +54,7 @@ async function endProcesses(config: InstanceConfig): Promise<void> {
     // What starts others first.
     const pids = [...strayDaemons(config), ...monitors(config), ...cgroupProcesses(config.cgroupParent)];
     if (pids.length === 0 || systemClock.monotonic() > deadline) return;
+    thawAll(config.cgroupParent);
     for (const pid of pids) {
       try {
         process.kill(pid, "SIGKILL");

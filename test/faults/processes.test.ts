@@ -163,10 +163,12 @@ test("an image whose layer and archive are gone is not listed, its container say
   instance.docker("rmi", "copy:1");
 });
 
-test("reset after a killed conmon and a killed node process leaves nothing", async () => {
+test("reset after a killed conmon and a killed node process leaves nothing, nor of what was paused", async () => {
   instance.docker("run", "-d", "--name", "one", "--restart=always", "gantry/hello", "sleep", mark);
   instance.kubectl("run", "web", "--image=gantry/hello", "--", "sleep", mark);
   instance.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=30s");
+  instance.docker("run", "-d", "--name", "paused", "gantry/hello", "sleep", mark);
+  instance.docker("pause", "paused");
   const monitor = monitorOf(inspect("one", "{{.Id}}"));
   process.kill(instance.pid("node"), "SIGKILL");
   process.kill(monitor, "SIGKILL");
