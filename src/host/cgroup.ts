@@ -207,11 +207,11 @@ export function thawAll(path: string): void {
   const walk = (folder: string): void => {
     try {
       writeFileSync(join(folder, file as string), word as string);
+      for (const entry of readdirSync(folder, { withFileTypes: true }))
+        if (entry.isDirectory()) walk(join(folder, entry.name));
     } catch {
-      // The root of a hierarchy has no such file, and a group may go meanwhile.
+      // It is gone, or goes meanwhile: others take groups away, too.
     }
-    for (const entry of existsSync(folder) ? readdirSync(folder, { withFileTypes: true }) : [])
-      if (entry.isDirectory()) walk(join(folder, entry.name));
   };
   // From the outside in: what is within a frozen group stays frozen.
   walk(cgroupFolder(path, "freezer"));
